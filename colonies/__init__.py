@@ -1,0 +1,3 @@
+"""Put other people's machines to work."""
+
+__version__ = "0.1.0"

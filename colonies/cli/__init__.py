@@ -1,0 +1,1 @@
+"""Asking the hub from a shell: one group of commands a noun."""

@@ -1,0 +1,7 @@
+"""Asking the hub: one connection, one method an RPC."""
+
+from colonies.client.api import Colonies, SubmittedProcess, connect
+from colonies.client.blocking import BlockingColonies
+from colonies.client.keychain import Keychain
+
+__all__ = ["BlockingColonies", "Colonies", "Keychain", "SubmittedProcess", "connect"]

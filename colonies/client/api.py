@@ -1,0 +1,466 @@
+"""The client: one short method an RPC, giving the Structs of the core.
+
+::
+
+    async with connect(key=key) as colonies:
+        process = await colonies.submit("fibonacci", 12, runtime_type="python")
+        done = await process.wait()
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import msgspec
+
+from colonies import settings as all_settings
+from colonies.client.connection import Connection, Stream
+from colonies.client.http import HttpConnection
+from colonies.client.keychain import find_key
+from colonies.core.attribute import Attribute, AttributeKind
+from colonies.core.colony import Colony, Statistics
+from colonies.core.envelope import Reply, open_reply
+from colonies.core.errors import ConnectionLost, Misconfigured
+from colonies.core.identity import PrivateKey
+from colonies.core.process import (
+    FINAL_STATES,
+    Conditions,
+    Process,
+    ProcessSpec,
+    State,
+    decode_argument,
+    encode_argument,
+)
+from colonies.core.runtime import Approval, Runtime
+from colonies.core.wire import Wire, wire_name
+from colonies.settings import Settings
+
+T = TypeVar("T")
+
+FIRST_POLL = 0.05
+LONGEST_POLL = 2.0
+"""Seconds between looks at a process where nothing can be pushed."""
+
+
+class Version(Wire):
+    """Which hub answers."""
+
+    build_version: str = ""
+    build_time: str = ""
+
+
+class Membership(Wire):
+    """What the caller is in one colony."""
+
+    colony_id: str
+    is_owner: bool = False
+    state: Approval = Approval.PENDING
+    name: str = ""
+
+
+class Caller(Wire):
+    """Who the caller is to the hub."""
+
+    id: str
+    is_server_owner: bool = False
+    memberships: list[Membership] = []
+
+
+class Transport(Protocol):
+    """What carries a call to the hub and brings the reply."""
+
+    async def call(
+        self, payload_type: str, fields: dict[str, Any], key: PrivateKey | None, timeout: float
+    ) -> Reply:
+        """Give the reply within ``timeout`` seconds."""
+
+    async def close(self) -> None:
+        """Leave nothing open."""
+
+
+class Changes:
+    """Processes as they are pushed; use it in ``async with`` and ``async for``."""
+
+    def __init__(self, colonies: Colonies, stream: Stream) -> None:
+        self._colonies = colonies
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Process:
+        """Wait for the next process; raise what ended the subscription when it has ended."""
+        return open_reply(await anext(self._stream), Process)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the subscription; may be called twice."""
+        await self._colonies.end_subscription(self._stream)
+
+
+@dataclass(frozen=True)
+class SubmittedProcess:
+    """A process that was submitted, and the way to its end."""
+
+    process: Process
+    _colonies: Colonies
+
+    @property
+    def id(self) -> str:
+        """The id of the process."""
+        return self.process.process_id
+
+    async def wait(self, timeout: float | None = None) -> Process:
+        """Wait for any final state; raise TimeoutError after ``timeout`` seconds."""
+        return await self._colonies.wait_for(self.id, timeout)
+
+
+class Colonies:
+    """A hub, as seen by one identity. Not for use from several threads."""
+
+    def __init__(
+        self, transport: Transport, settings: Settings, key: PrivateKey | None = None
+    ) -> None:
+        self.settings = settings
+        self.key = key
+        self._transport = transport
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; may be called twice."""
+        await self._transport.close()
+
+    def acting_as(self, key: PrivateKey) -> Colonies:
+        """Give the same connection as seen by another identity."""
+        return Colonies(self._transport, self.settings, key)
+
+    # The shortest way to have something done.
+
+    async def submit(
+        self, func: str, *args: Any, colony_id: str = "", **options: Any
+    ) -> SubmittedProcess:
+        """Submit a call of ``func``: arguments by position here, by name as ``kwargs``.
+
+        ``options`` are the fields of ProcessSpec and Conditions, such as ``runtime_type``,
+        ``max_exec_time`` (seconds) or ``priority``.
+        """
+        spec = make_spec(func, args, self._colony(colony_id), options)
+        return SubmittedProcess(await self.submit_process_spec(spec), self)
+
+    async def wait_for(self, process_id: str, timeout: float | None = None) -> Process:
+        """Wait until a process has ended; raise TimeoutError after ``timeout`` seconds."""
+        async with asyncio.timeout(timeout):
+            if not isinstance(self._transport, Connection):
+                return await self._poll(process_id)
+            async with await self.subscribe_process(process_id, states=FINAL_STATES) as changes:
+                return await anext(changes)
+
+    async def _poll(self, process_id: str) -> Process:
+        pause = FIRST_POLL
+        while not (process := await self.get_process(process_id)).state.is_final:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_POLL)
+        return process
+
+    # The hub.
+
+    async def version(self) -> Version:
+        """Give the hub's version; needs no key."""
+        reply = await self._transport.call("versionmsg", {}, None, self.settings.timeout)
+        return open_reply(reply, Version)
+
+    async def get_statistics(self) -> Statistics:
+        """Count everything on the hub."""
+        return await self._call(Statistics, "getstatisticsmsg")
+
+    async def get_caller(self) -> Caller:
+        """Give who the caller is to the hub."""
+        return await self._call(Caller, "getcallermsg")
+
+    # Colonies.
+
+    async def add_colony(self, colony_id: str, name: str = "") -> Colony:
+        """Add a colony, owned by the key whose identity is its id."""
+        return await self._call(
+            Colony, "addcolonymsg", colony=Colony(colony_id=colony_id, name=name)
+        )
+
+    async def delete_colony(self, colony_id: str) -> None:
+        """Delete a colony with all that is in it."""
+        await self._call(msgspec.Raw, "deletecolonymsg", colony_id=colony_id)
+
+    async def get_colonies(self) -> list[Colony]:
+        """List all colonies."""
+        return await self._call(list[Colony], "getcoloniesmsg")
+
+    async def get_colony(self, colony_id: str = "") -> Colony:
+        """Give a colony."""
+        return await self._call(Colony, "getcolonymsg", colony_id=self._colony(colony_id))
+
+    async def get_colony_stats(self, colony_id: str = "") -> Statistics:
+        """Count everything in a colony."""
+        return await self._call(Statistics, "getcolonystatsmsg", colony_id=self._colony(colony_id))
+
+    # Runtimes.
+
+    async def add_runtime(self, runtime: Runtime) -> Runtime:
+        """Add a runtime to its colony; it is pending until approved."""
+        return await self._call(Runtime, "addruntimemsg", runtime=runtime)
+
+    async def get_runtimes(self, colony_id: str = "") -> list[Runtime]:
+        """List the runtimes of a colony."""
+        return await self._call(list[Runtime], "getruntimesmsg", colony_id=self._colony(colony_id))
+
+    async def get_runtime(self, runtime_id: str) -> Runtime:
+        """Give a runtime."""
+        return await self._call(Runtime, "getruntimemsg", runtime_id=runtime_id)
+
+    async def approve_runtime(self, runtime_id: str) -> None:
+        """Let a runtime in."""
+        await self._call(msgspec.Raw, "approveruntimemsg", runtime_id=runtime_id)
+
+    async def reject_runtime(self, runtime_id: str) -> None:
+        """Shut a runtime out."""
+        await self._call(msgspec.Raw, "rejectruntimemsg", runtime_id=runtime_id)
+
+    async def delete_runtime(self, runtime_id: str) -> None:
+        """Delete a runtime; what it was running returns to the queue."""
+        await self._call(msgspec.Raw, "deleteruntimemsg", runtime_id=runtime_id)
+
+    # Processes.
+
+    async def submit_process_spec(self, spec: ProcessSpec) -> Process:
+        """Submit a process."""
+        return await self._call(Process, "submitprocessespecmsg", spec=spec)
+
+    async def assign_process(
+        self, colony_id: str = "", *, timeout: int = 100, latest: bool = False
+    ) -> Process:
+        """Take the process to run next, waiting up to ``timeout`` seconds (-1: not at all).
+
+        Raises NothingToAssign when there is none.
+        """
+        fields = {"colonyid": self._colony(colony_id), "timeout": timeout, "latest": latest}
+        patience = max(0, timeout) + self.settings.timeout
+        reply = await self._transport.call("assignprocessmsg", fields, self._key(), patience)
+        return open_reply(reply, Process)
+
+    async def get_process_hist(
+        self, state: State, seconds: int, *, colony_id: str = "", runtime_id: str = ""
+    ) -> list[Process]:
+        """List the processes of a state submitted in the last seconds, of one runtime or all."""
+        return await self._call(
+            list[Process],
+            "getprocesshistmsg",
+            colony_id=self._colony(colony_id),
+            runtime_id=runtime_id,
+            seconds=seconds,
+            state=state,
+        )
+
+    async def get_processes(
+        self, state: State, *, count: int = 100, colony_id: str = ""
+    ) -> list[Process]:
+        """List at most ``count`` (up to 100) processes of a state."""
+        return await self._call(
+            list[Process],
+            "getprocessesmsg",
+            colony_id=self._colony(colony_id),
+            count=count,
+            state=state,
+        )
+
+    async def get_process(self, process_id: str) -> Process:
+        """Give a process."""
+        return await self._call(Process, "getprocessmsg", process_id=process_id)
+
+    async def delete_process(self, process_id: str) -> None:
+        """Delete a process."""
+        await self._call(msgspec.Raw, "deleteprocessmsg", process_id=process_id)
+
+    async def delete_all_processes(self, colony_id: str = "") -> None:
+        """Delete all processes of a colony."""
+        await self._call(msgspec.Raw, "deleteallprocessesmsg", colony_id=self._colony(colony_id))
+
+    async def close_successful(self, process_id: str, output: Iterable[str] = ()) -> None:
+        """End a process as successful, with its output."""
+        await self._call(msgspec.Raw, "closesuccessfulmsg", process_id=process_id, out=list(output))
+
+    async def close_failed(self, process_id: str, errors: Iterable[str] = ()) -> None:
+        """End a process as failed, with the reasons."""
+        await self._call(msgspec.Raw, "closefailedmsg", process_id=process_id, errors=list(errors))
+
+    async def renew(self, process_ids: Iterable[str], colony_id: str = "") -> list[str]:
+        """Give a sign of life; gives which of these processes to stop working on."""
+        reply = await self._call(
+            dict[str, list[str]],
+            "renewmsg",
+            colony_id=self._colony(colony_id),
+            process_ids=list(process_ids),
+        )
+        return reply["cancel"]
+
+    # Attributes.
+
+    async def add_attribute(
+        self, process_id: str, key: str, value: str, kind: AttributeKind = AttributeKind.OUT
+    ) -> Attribute:
+        """Add an attribute to a process that the caller is running."""
+        attribute = Attribute(target_id=process_id, attribute_type=kind, key=key, value=value)
+        return await self._call(Attribute, "addattributemsg", attribute=attribute)
+
+    async def get_attribute(self, attribute_id: str) -> Attribute:
+        """Give an attribute."""
+        return await self._call(Attribute, "getattributemsg", attribute_id=attribute_id)
+
+    # Subscriptions; each lasts until it is closed, over reconnects too.
+
+    async def subscribe_process(
+        self, process_id: str, *, states: Iterable[State] = FINAL_STATES
+    ) -> Changes:
+        """Be told when a process changes into one of the states, and at once if it is in one."""
+        return await self._subscribe(
+            "subscribeprocessmsg", process_id=process_id, states=list(states)
+        )
+
+    async def subscribe_processes(self, runtime_type: str, *, states: Iterable[State]) -> Changes:
+        """Be told when any process of a type changes into one of the states."""
+        return await self._subscribe(
+            "subscribeprocessesmsg", runtime_type=runtime_type, states=list(states)
+        )
+
+    async def subscribe_assignments(
+        self,
+        colony_id: str = "",
+        *,
+        credit: int,
+        heartbeat: float = 0,
+        holding: Callable[[], list[str]] = list,
+    ) -> Changes:
+        """Be given processes, ``credit`` at once at most; ``holding`` says which are still held.
+
+        ``heartbeat`` promises a message at least so often, in seconds.
+        """
+        return await self._subscribe(
+            "subscribeassignmentsmsg",
+            late={"holding": holding},
+            colony_id=self._colony(colony_id),
+            credit=credit,
+            heartbeat=heartbeat,
+        )
+
+    async def unsubscribe(self, subscription: str) -> None:
+        """End a subscription of this connection by its name."""
+        await self._call(msgspec.Raw, "unsubscribemsg", subscription=subscription)
+
+    async def _subscribe(
+        self,
+        payload_type: str,
+        *,
+        late: Mapping[str, Callable[[], Any]] | None = None,
+        **fields: Any,
+    ) -> Changes:
+        connection = self._connection()
+
+        def current() -> dict[str, Any]:
+            return _wired(fields) | {name: get() for name, get in (late or {}).items()}
+
+        stream = await connection.subscribe(
+            payload_type, current, self._key(), self.settings.timeout
+        )
+        return Changes(self, stream)
+
+    async def end_subscription(self, stream: Stream) -> None:
+        """Forget a stream and tell the hub, if it is there."""
+        connection = self._connection()
+        if connection.forget(stream):
+            try:
+                await self.unsubscribe(stream.name)
+            except (ConnectionLost, TimeoutError):
+                return  # it went with the socket
+
+    def _connection(self) -> Connection:
+        if not isinstance(self._transport, Connection):
+            raise Misconfigured("subscriptions need a WebSocket; this client uses POST /api")
+        return self._transport
+
+    def _colony(self, colony_id: str) -> str:
+        if found := colony_id or self.settings.colony_id:
+            return found
+        raise Misconfigured("which colony? Give its id or set COLONIES_COLONYID")
+
+    def _key(self) -> PrivateKey:
+        if self.key is None:
+            self.key = find_key(self.settings, "runtime")
+        return self.key
+
+    async def _call(self, kind: type[T], payload_type: str, **fields: Any) -> T:
+        reply = await self._transport.call(
+            payload_type, _wired(fields), self._key(), self.settings.timeout
+        )
+        return open_reply(reply, kind)
+
+
+def connect(
+    settings: Settings | None = None, *, key: PrivateKey | None = None, http: bool = False
+) -> Colonies:
+    """Make a client; the connection is opened by its first call.
+
+    ``settings`` are read from environment and file when not given, and the key is then that of
+    the runtime they name. ``http`` uses ``POST /api``, where nothing can be pushed.
+    """
+    settings = settings or all_settings.load()
+    transport: Transport = HttpConnection(settings) if http else Connection(settings)
+    return Colonies(transport, settings, key)
+
+
+def make_spec(
+    func: str, args: Iterable[Any], colony_id: str, options: Mapping[str, Any]
+) -> ProcessSpec:
+    """Make the spec of a call; raise TypeError for an option that no spec has."""
+    of_spec = {
+        name: value for name, value in options.items() if name in ProcessSpec.__struct_fields__
+    }
+    of_conditions = {name: value for name, value in options.items() if name not in of_spec}
+    kwargs = {name: encode_argument(value) for name, value in of_spec.pop("kwargs", {}).items()}
+    return ProcessSpec(
+        func=func,
+        args=[encode_argument(value) for value in args],
+        kwargs=kwargs,
+        conditions=Conditions(colony_id=colony_id, **of_conditions),
+        **of_spec,
+    )
+
+
+def result_of(process: Process) -> Any:
+    """Give what a successful process gave back: its one output decoded, else the list of them."""
+    values = [decode_argument(text) for text in process.output]
+    return values[0] if len(values) == 1 else values or None
+
+
+def _wired(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {wire_name(name): value for name, value in fields.items()}

@@ -1,0 +1,311 @@
+"""One socket for everything: calls by their ids, pushes by their subscription.
+
+Open at the first use and opened again whenever it is lost, with growing pauses and jitter; what was
+subscribed is subscribed again. A call that was under way when the socket went raises
+ConnectionLost: whether it happened is not known, so it is the caller's to repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import structlog
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_websocket
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from colonies.core import wire
+from colonies.core.envelope import Reply, open_reply, seal
+from colonies.core.errors import (
+    ColoniesError,
+    ConnectionLost,
+    DeadlineExceeded,
+    Failure,
+    Unavailable,
+)
+from colonies.core.identity import PrivateKey
+from colonies.settings import Settings
+
+logger = structlog.get_logger()
+
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+MAX_UNREAD = 10_000
+"""Pushes of one stream that nobody has read yet; more end the stream with an error."""
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 10.0
+"""Seconds between attempts to reconnect, before jitter."""
+
+
+def endpoint(settings: Settings, scheme: str) -> str:
+    """Give the address of the hub, for ``ws`` or ``http``."""
+    host = f"[{settings.server_host}]" if ":" in settings.server_host else settings.server_host
+    return f"{scheme}{'s' if settings.tls else ''}://{host}:{settings.server_port}"
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Give how to check the hub's certificate; None without TLS."""
+    if not settings.tls:
+        return None
+    context = ssl.create_default_context()
+    if not settings.tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Stream:
+    """What one subscription brings, in order; iterate over it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._replies: deque[Reply] = deque()
+        self._changed = asyncio.Event()
+        self._error: ColoniesError | None = None
+
+    def feed(self, reply: Reply) -> None:
+        """Take a push."""
+        if len(self._replies) >= MAX_UNREAD:
+            self.fail(ConnectionLost(f"more than {MAX_UNREAD} unread pushes"))
+            return
+        self._replies.append(reply)
+        self._changed.set()
+
+    def fail(self, error: ColoniesError) -> None:
+        """End with an error, after what has come already."""
+        self._error = self._error or error
+        self._changed.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Reply:
+        while not self._replies:
+            if self._error:
+                raise self._error
+            self._changed.clear()
+            await self._changed.wait()
+        return self._replies.popleft()
+
+
+Subscribe = Callable[[str], Awaitable[Any]]
+
+
+class Connection:
+    """The socket to one hub. Enter it, or close it, so that nothing is left running."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ids = count(1)
+        self._websocket: ClientConnection | None = None
+        self._opening = asyncio.Lock()
+        self._answers: dict[str, asyncio.Future[Reply]] = {}
+        self._streams: dict[str, Stream] = {}
+        self._subscribers: dict[str, Subscribe] = {}
+        self._subscribed: set[str] = set()  # on the present socket
+        self._is_resubscribing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the socket and end every stream; may be called twice."""
+        self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._websocket is not None:
+            await self._websocket.close()
+        self._lose(ConnectionLost("the connection was closed"))
+        for stream in self._streams.values():
+            stream.fail(ConnectionLost("the connection was closed"))
+
+    async def call(
+        self, payload_type: str, fields: dict[str, Any], key: PrivateKey | None, timeout: float
+    ) -> Reply:
+        """Send a signed request and give its reply within ``timeout`` seconds.
+
+        Raises ConnectionLost when there is no hub or it goes, DeadlineExceeded when it is silent.
+        """
+        id_ = str(next(self._ids))
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._exchange(id_, seal(payload_type, fields, key, id_))
+        except TimeoutError:
+            place = endpoint(self._settings, "ws")
+            raise DeadlineExceeded(f"{place} did not answer within {timeout:g} s") from None
+
+    async def _exchange(self, id_: str, frame: bytes) -> Reply:
+        websocket = await self._open()
+        answer = asyncio.get_running_loop().create_future()
+        self._answers[id_] = answer
+        try:
+            await websocket.send(frame, text=True)
+            reply: Reply = await answer
+        except ConnectionClosed as error:
+            raise ConnectionLost(f"the hub hung up: {error}") from error
+        finally:
+            self._answers.pop(id_, None)
+        return reply
+
+    async def subscribe(
+        self,
+        payload_type: str,
+        fields: Callable[[], dict[str, Any]],
+        key: PrivateKey,
+        timeout: float,
+    ) -> Stream:
+        """Subscribe, and again after every reconnect; ``fields`` is asked each time anew."""
+        stream = Stream(f"s{next(self._ids)}")
+
+        async def send(name: str) -> None:
+            async with asyncio.timeout(timeout):
+                reply = await self._exchange(name, seal(payload_type, fields(), key, name))
+            open_reply(reply, msgspec.Raw)
+            self._subscribed.add(name)
+
+        self._streams[stream.name] = stream
+        self._subscribers[stream.name] = send
+        try:
+            await send(stream.name)
+        except TimeoutError:
+            self.forget(stream)
+            raise DeadlineExceeded(f"no answer within {timeout:g} s") from None
+        except BaseException:
+            self.forget(stream)
+            raise
+        return stream
+
+    def forget(self, stream: Stream) -> bool:
+        """Take nothing more for a stream; says whether the hub still pushes to it."""
+        is_live = stream.name in self._subscribed
+        self._streams.pop(stream.name, None)
+        self._subscribers.pop(stream.name, None)
+        self._subscribed.discard(stream.name)
+        return is_live
+
+    async def _open(self) -> ClientConnection:
+        async with self._opening:
+            if self._is_closed:
+                raise ConnectionLost("the connection was closed")
+            if self._websocket is None:
+                self._websocket = await self._dial()
+                self._start(self._read(self._websocket))
+            return self._websocket
+
+    async def _dial(self) -> ClientConnection:
+        url = endpoint(self._settings, "ws") + "/ws"
+        try:
+            return await open_websocket(
+                url,
+                compression=None,
+                max_size=MAX_REPLY_BYTES,
+                open_timeout=self._settings.timeout,
+                ssl=tls_context(self._settings),
+                proxy=None,
+            )
+        except (OSError, WebSocketException) as error:
+            raise ConnectionLost(f"no hub at {url}: {_reason(error)}") from error
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, websocket: ClientConnection) -> None:
+        reason = "the hub hung up"
+        try:
+            async for frame in websocket:
+                self._take(wire.decode(frame, Reply))
+        except ConnectionClosed as error:
+            reason = f"the hub hung up: {error}"
+        except Failure as failure:
+            reason = f"the hub sent no reply: {failure}"
+        self._websocket = None
+        self._subscribed.clear()
+        self._lose(ConnectionLost(reason))
+        await websocket.close()
+        if self._subscribers and not (self._is_closed or self._is_resubscribing):
+            await self._resubscribe()
+
+    def _take(self, reply: Reply) -> None:
+        if reply.subscription is not msgspec.UNSET:
+            if stream := self._streams.get(reply.subscription):
+                self._feed(stream, reply)
+        elif reply.id is not msgspec.UNSET:
+            answer = self._answers.get(reply.id)
+            if answer and not answer.done():
+                answer.set_result(reply)
+
+    def _feed(self, stream: Stream, reply: Reply) -> None:
+        if not reply.error:
+            stream.feed(reply)
+            return
+        self.forget(stream)
+        try:
+            open_reply(reply, msgspec.Raw)
+        except Failure as failure:
+            stream.fail(failure)
+
+    def _lose(self, error: ConnectionLost) -> None:
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(ConnectionLost(str(error)))
+        self._answers.clear()
+
+    async def _resubscribe(self) -> None:
+        """Try until every stream is subscribed again, or was refused."""
+        self._is_resubscribing = True
+        pause = FIRST_PAUSE
+        try:
+            while self._subscribers.keys() - self._subscribed:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+                pause = min(pause * 2, LONGEST_PAUSE)
+                await self._try_to_resubscribe()
+        finally:
+            self._is_resubscribing = False
+
+    async def _try_to_resubscribe(self) -> None:
+        try:
+            for name in self._subscribers.keys() - self._subscribed:
+                await self._subscribe_again(name)
+        except (ConnectionLost, Unavailable) as error:
+            logger.debug("reconnect failed", error=str(error))
+        except TimeoutError:
+            logger.debug("reconnect failed", error="no answer in time")
+            if self._websocket is not None:
+                await self._websocket.close()  # it may have been subscribed: begin anew
+
+    async def _subscribe_again(self, name: str) -> None:
+        try:
+            await self._subscribers[name](name)
+        except Unavailable:
+            raise
+        except Failure as failure:
+            if stream := self._streams.get(name):
+                self.forget(stream)
+                stream.fail(failure)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

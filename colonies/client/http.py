@@ -1,0 +1,57 @@
+"""The same calls over ``POST /api``, for networks that let no WebSocket through."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.error
+import urllib.request
+from typing import Any
+
+from colonies.client.connection import endpoint, tls_context
+from colonies.core import wire
+from colonies.core.envelope import Reply, seal
+from colonies.core.errors import ConnectionLost, DeadlineExceeded, Failure
+from colonies.core.identity import PrivateKey
+from colonies.settings import Settings
+
+
+class HttpConnection:
+    """A request and a response for each call; nothing can be pushed this way."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = endpoint(settings, "http") + "/api"
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=tls_context(settings)),
+        )
+
+    async def close(self) -> None:
+        """Do nothing: no connection is kept."""
+
+    async def call(
+        self, payload_type: str, fields: dict[str, Any], key: PrivateKey | None, timeout: float
+    ) -> Reply:
+        """Send a signed request and give its reply; raises as `Connection.call` does."""
+        body = seal(payload_type, fields, key)
+        try:
+            return wire.decode(await asyncio.to_thread(self._post, body, timeout), Reply)
+        except TimeoutError:
+            raise DeadlineExceeded(f"{self._url} did not answer within {timeout:g} s") from None
+        except Failure as failure:
+            raise ConnectionLost(f"{self._url} is no hub: {failure}") from failure
+
+    def _post(self, body: bytes, timeout: float) -> bytes:
+        request = urllib.request.Request(self._url, body, {"Content-Type": "text/plain"})  # noqa: S310 - http or https by construction
+        try:
+            with self._opener.open(request, timeout=timeout) as response:
+                answer: bytes = response.read()
+        except urllib.error.HTTPError as error:
+            return error.read()
+        except TimeoutError:
+            raise
+        except OSError as error:
+            reason = error.reason if isinstance(error, urllib.error.URLError) else error
+            if isinstance(reason, TimeoutError):
+                raise reason from error
+            raise ConnectionLost(f"no hub at {self._url}: {reason}") from error
+        return answer

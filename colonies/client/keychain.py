@@ -1,0 +1,128 @@
+"""Private keys, one file per identity, readable by nobody but their owner.
+
+The files are those of the reference: named by the identity, holding the key as hex.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+from colonies.core.errors import Malformed, Misconfigured
+from colonies.core.identity import PrivateKey
+from colonies.settings import Settings
+
+_IDENTITY = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_NAME = re.compile(r"[\w.@-]{1,128}")
+
+
+class Keychain:
+    """A folder of private keys, and of names for some of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.expanduser()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Keychain:
+        """Give the keychain that the settings name."""
+        return cls(Path(settings.keychain))
+
+    def add(self, key: PrivateKey) -> None:
+        """Keep a key; one that is there already stays."""
+        self._write(self.folder / key.id, key.hex)
+
+    def get(self, identity: str) -> PrivateKey | None:
+        """Give the key of an identity, if it is here.
+
+        Raises Misconfigured when the file holds no key, another's key, or others may read it.
+        """
+        if not _IDENTITY.fullmatch(identity):
+            return None
+        path = self.folder / identity
+        text = self._read(path)
+        if text is None:
+            return None
+        try:
+            key = PrivateKey(text)
+        except Malformed as error:
+            raise Misconfigured(f"{path}: {error}") from error
+        if key.id != identity:
+            raise Misconfigured(f"{path}: holds the key of <{key.id}>")
+        return key
+
+    def list(self) -> list[str]:
+        """Give the identities whose keys are here."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(file.name for file in self.folder.iterdir() if _IDENTITY.fullmatch(file.name))
+
+    def named(self, name: str) -> PrivateKey:
+        """Give the key that goes by a name on this machine, making one at the first time."""
+        if not _NAME.fullmatch(name):
+            raise Misconfigured(f"{name!r}: expected letters, digits and . _ @ - in a name")
+        path = self.folder / "names" / name
+        identity = self._read(path)
+        if identity is not None:
+            if key := self.get(identity):
+                return key
+            raise Misconfigured(f"{path}: names <{identity}>, whose key is not in {self.folder}")
+        key = PrivateKey.generate()
+        self.add(key)
+        self._write(path, key.id)
+        return key
+
+    def _read(self, path: Path) -> str | None:
+        try:
+            mode = path.stat().st_mode
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise Misconfigured(f"{path}: others can read it; run: chmod 600 {path}")
+            return path.read_text().strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise Misconfigured(f"{path}: {error}") from error
+
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Made whole under another name first: a reader never sees half a key.
+            draft = path.with_name(f".{path.name}.{os.getpid()}")
+            with os.fdopen(
+                os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
+            ) as file:
+                file.write(text)
+            draft.replace(path)
+        except OSError as error:
+            raise Misconfigured(f"{path}: {error}") from error
+
+
+def find_key(settings: Settings, role: str) -> PrivateKey:
+    """Give the key of a role: ``server``, ``colony`` or ``runtime``.
+
+    It comes from ``COLONIES_<ROLE>PRVKEY``, else from the keychain by the role's id. Raises
+    Misconfigured that says what is missing, and when key and id do not belong together.
+    """
+    identity: str = getattr(settings, f"{role}_id")
+    text: str = getattr(settings, f"{role}_prvkey")
+    variable = f"COLONIES_{role.upper()}PRVKEY"
+    if text:
+        try:
+            key = PrivateKey(text)
+        except Malformed as error:
+            raise Misconfigured(f"{variable}: {error}") from error
+        if identity and key.id != identity:
+            raise Misconfigured(f"{variable} is the key of <{key.id}>, not of {role} <{identity}>")
+        return key
+    if not identity:
+        raise Misconfigured(
+            f"which {role}? Give --{role}-id or set COLONIES_{role.upper()}ID or {variable}"
+        )
+    keychain = Keychain.of(settings)
+    found = keychain.get(identity)
+    if found is None:
+        raise Misconfigured(
+            f"no key of {role} <{identity}>: not in {keychain.folder}, and {variable} is not set"
+        )
+    return found

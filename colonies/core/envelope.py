@@ -1,0 +1,82 @@
+"""What is on the wire: a signed request, and the reply or push that comes back.
+
+Bytes in, bytes out; nothing here knows a socket. The signature covers the base64 *text* of the
+payload, and the payload repeats the message type, which is what binds the type to the signature.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64encode
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from colonies.core import wire
+from colonies.core.errors import Failure, FailureMessage, Malformed, failure_from
+from colonies.core.identity import PrivateKey
+
+MAX_ID_LENGTH = 64
+
+T = TypeVar("T")
+
+EnvelopeId = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
+
+
+class Envelope(wire.Wire):
+    """A request: what is asked, by whose key. ``id`` is outside the signature and only echoed."""
+
+    payload_type: str = ""
+    payload: str = ""
+    signature: str = ""
+    id: EnvelopeId | msgspec.UnsetType = msgspec.UNSET
+
+
+class Reply(wire.Wire):
+    """An answer (it has the request's ``id``) or a push (it has its ``subscription``)."""
+
+    payload_type: str = ""
+    payload: str = ""
+    error: bool = False
+    id: str | msgspec.UnsetType = msgspec.UNSET
+    subscription: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def seal(payload_type: str, fields: dict[str, Any], key: PrivateKey | None, id_: str = "") -> bytes:
+    """Sign a request; without a key it goes unsigned, which only the version call may."""
+    payload = pack({"msgtype": payload_type, **fields})
+    return wire.encode(
+        Envelope(
+            payload_type=payload_type,
+            payload=payload,
+            signature=key.sign(payload) if key else "",
+            id=id_ or msgspec.UNSET,
+        )
+    )
+
+
+def pack(content: Any) -> str:
+    """Give the payload text of a Struct or of plain values: base64 of its JSON."""
+    return b64encode(wire.encode(content)).decode()
+
+
+def unpack(payload: str) -> bytes:
+    """Give the JSON inside a payload text; raise Malformed when it is not base64."""
+    if "\n" in payload or "\r" in payload:
+        payload = payload.replace("\n", "").replace("\r", "")
+    try:
+        return binascii.a2b_base64(payload, strict_mode=True)
+    except ValueError as error:
+        raise Malformed("payload: expected base64 with padding", field="payload") from error
+
+
+def error_reply(failure: Failure, id_: str | msgspec.UnsetType = msgspec.UNSET) -> Reply:
+    """Give the reply that carries a failure."""
+    return Reply(payload_type="error", payload=pack(failure.to_message()), error=True, id=id_)
+
+
+def open_reply(reply: Reply, kind: type[T]) -> T:
+    """Read what a reply carries; raise the Failure if it is one."""
+    if reply.error:
+        raise failure_from(wire.decode(unpack(reply.payload), FailureMessage))
+    return wire.decode(unpack(reply.payload), kind)

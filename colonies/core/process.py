@@ -1,0 +1,156 @@
+"""A process: what shall be done, by whom it may be done, and how far it has come.
+
+::
+
+        submit              assign                closesuccessful
+ ( ) ──────────▶ WAITING ──────────▶ RUNNING ─────────────────────▶ SUCCESS
+                  │  ▲                  │ │
+     maxwaittime  │  └── maxexectime ───┘ └─ closefailed, or maxexectime with no retries left
+                  ▼      (retries left)                             │
+                FAILED ◀────────────────────────────────────────────┘
+
+SUCCESS and FAILED are final. The moves themselves are single statements in ``server/sql``.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from colonies.core.attribute import Attribute
+from colonies.core.identity import sha3
+from colonies.core.runtime import Runtime
+from colonies.core.wire import ZERO_TIME, Int32, Time, Wire
+
+ANYBODY = "*"
+"""In a list of runtime ids: no restriction, as v1 clients say it."""
+
+
+class State(IntEnum):
+    """How far a process has come."""
+
+    WAITING = 0
+    RUNNING = 1
+    SUCCESS = 2
+    FAILED = 3
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing changes any more."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = (State.SUCCESS, State.FAILED)
+
+
+class Conditions(Wire):
+    """Which runtimes may have a process. Figures of 0 ask for nothing.
+
+    Runtime ids with an empty type mean "these runtimes, whatever their type".
+    """
+
+    colony_id: str = ""
+    runtime_ids: list[str] = []
+    runtime_type: str = ""
+    dependencies: list[str] = []
+    cores: Int32 = 0
+    mem: Int32 = 0  # MiB
+    gpus: Int32 = 0
+
+    @property
+    def is_addressed(self) -> bool:
+        """Whether it is meant for runtimes by their ids, whatever their type."""
+        return bool(self.runtime_ids) and not self.runtime_type
+
+    def fit(self, runtime: Runtime) -> bool:
+        """Whether the runtime may have the process; the claim in SQL says the same."""
+        return (
+            runtime.colony_id == self.colony_id
+            and (self.is_addressed or runtime.runtime_type == self.runtime_type)
+            and (not self.runtime_ids or runtime.runtime_id in self.runtime_ids)
+            and runtime.cores >= self.cores
+            and runtime.mem >= self.mem
+            and runtime.gpus >= self.gpus
+        )
+
+
+class ProcessSpec(Wire):
+    """What is submitted: a function, its arguments, limits in seconds and conditions.
+
+    Limits of 0 or less are no limits. ``max_retries`` counts returns to the queue after an
+    execution ran over its time: 0 is none, negative is without end. Higher ``priority`` goes first.
+    """
+
+    name: str = ""
+    func: str = ""
+    args: list[str] = []
+    kwargs: dict[str, str] = {}
+    priority: Int32 = 0
+    max_wait_time: Int32 = 0
+    max_exec_time: Int32 = 0
+    max_retries: Int32 = 0
+    conditions: Conditions = Conditions()
+    env: dict[str, str] = {}
+
+    def normalised(self) -> ProcessSpec:
+        """Give the spec as it is kept: any runtime is an empty list of runtime ids."""
+        if ANYBODY not in self.conditions.runtime_ids:
+            return self
+        conditions = msgspec.structs.replace(self.conditions, runtime_ids=[])
+        return msgspec.structs.replace(self, conditions=conditions)
+
+
+class Process(Wire):
+    """A submitted spec and its life so far. Times that are not yet are ``ZERO_TIME``."""
+
+    process_id: str = ""
+    assigned_runtime_id: str = ""
+    is_assigned: bool = False
+    state: State = State.WAITING
+    submission_time: Time = ZERO_TIME
+    start_time: Time = ZERO_TIME
+    end_time: Time = ZERO_TIME
+    wait_deadline: Time = ZERO_TIME
+    exec_deadline: Time = ZERO_TIME
+    retries: int = 0
+    attributes: list[Attribute] = []
+    spec: ProcessSpec = ProcessSpec()
+    wait_for_parents: bool = False
+    parents: list[str] = []
+    children: list[str] = []
+    process_graph_id: str = ""
+    input: list[str] = msgspec.field(name="in", default_factory=list)
+    output: list[str] = msgspec.field(name="out", default_factory=list)
+    errors: list[str] = []
+
+    @property
+    def colony_id(self) -> str:
+        """The colony it belongs to."""
+        return self.spec.conditions.colony_id
+
+
+def new_id() -> str:
+    """Make an id for a process or any other thing that has no key: 64 hex characters."""
+    return sha3(str(uuid4()))
+
+
+def encode_argument(value: Any) -> str:
+    """Write a value as an argument or output: text as it is, everything else as JSON.
+
+    Text that would read as JSON is quoted, so that `decode_argument` gives back what went in.
+    """
+    if isinstance(value, str) and decode_argument(value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def decode_argument(text: str) -> Any:
+    """Read an argument or output: JSON if it is JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

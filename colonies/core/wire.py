@@ -1,0 +1,113 @@
+"""How our Structs become JSON: names, times, numbers, and what `null` means.
+
+Here it is ``assigned_runtime_id``, on the wire ``assignedruntimeid``. A ``null`` may stand wherever
+a value may be missing (v1 clients send one for every empty list) and means the default.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+import msgspec
+
+from colonies.core.errors import Malformed
+
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+"""An integer as the database keeps it."""
+
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+"""An aware time; on the wire RFC 3339."""
+
+ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
+"""What stands for "not yet": Go's zero time, as v1 clients expect it."""
+
+ID_LENGTH = 64
+"""Hex characters of an identity or an id."""
+
+T = TypeVar("T")
+
+_NUL_ESCAPE = b"\\u0000"
+_NULL = b"null"
+_WHERE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
+
+
+def wire_name(name: str) -> str:
+    """Give the wire name of a Python name: ``colony_id`` is ``colonyid``."""
+    return name.replace("_", "")
+
+
+@dataclass_transform(field_specifiers=(msgspec.field,), frozen_default=True)
+class Wire(msgspec.Struct, frozen=True, rename=wire_name):
+    """The base of everything that travels: immutable, its keys without underscores."""
+
+
+def encode(value: Any) -> bytes:
+    """Give the JSON of a Struct or of plain values."""
+    return msgspec.json.encode(value)
+
+
+def decode(raw: bytes | str, kind: type[T]) -> T:
+    """Read JSON into ``kind``; raise Malformed with the path of the fault."""
+    try:
+        if _NUL_ESCAPE in _bytes(raw):
+            _refuse_nul(msgspec.json.decode(raw), "")
+        return _decode(raw, kind)
+    except msgspec.ValidationError as error:
+        raise _malformed(error) from error
+    except msgspec.DecodeError as error:
+        raise Malformed(f"expected JSON: {error}") from error
+    except UnicodeError as error:
+        raise Malformed("expected JSON in UTF-8") from error
+    except RecursionError as error:
+        raise Malformed("expected JSON of reasonable depth") from error
+
+
+def _decode(raw: bytes | str, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError:
+        # The second look, without the nulls, is paid only by those who send them.
+        if _NULL not in _bytes(raw):
+            raise
+        return msgspec.convert(_without_nulls(msgspec.json.decode(raw)), kind)
+
+
+def _bytes(raw: bytes | str) -> bytes:
+    return raw.encode() if isinstance(raw, str) else raw
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def _refuse_nul(value: Any, path: str) -> None:
+    """Refuse the one character that PostgreSQL cannot keep."""
+    if isinstance(value, str) and "\0" in value:
+        raise Malformed(f"{path or 'payload'}: expected text without NUL", field=path)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_nul(key, path)
+            _refuse_nul(item, f"{path}.{key}".lstrip("."))
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_nul(item, f"{path}[{index}]")
+
+
+def _malformed(error: msgspec.ValidationError) -> Malformed:
+    """Turn msgspec's sentence into ours: the field first, then what was expected."""
+    text = str(error)
+    where = _WHERE.search(text)
+    path = where["path"] if where else ""
+    reason = _WHERE.sub("", text).replace("`", "")
+    if missing := _MISSING.search(text):
+        path = f"{path}.{missing['name']}".lstrip(".")
+        reason = "expected a value"
+    reason = reason[:1].lower() + reason[1:]
+    return Malformed(f"{path}: {reason}" if path else reason, field=path)

@@ -1,0 +1,1 @@
+"""The hub: where messages arrive and where state is kept."""

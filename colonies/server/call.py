@@ -1,0 +1,67 @@
+"""One call: all that a rule or a handler may touch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from colonies.core.process import Process
+from colonies.settings import Settings
+
+if TYPE_CHECKING:
+    from colonies.server.db import Database
+    from colonies.server.hub import Hub
+
+
+class Door(StrEnum):
+    """How a message came in."""
+
+    API = "POST /api"
+    WS = "/ws"
+    PUBSUB = "/pubsub"
+
+
+class Peer:
+    """Whoever is at the other end of a door, until they are gone."""
+
+    def __init__(self, door: Door, address: str) -> None:
+        self.door = door
+        self.address = address
+        self.is_authenticated = False
+        self.is_gone = False
+        self._when_gone: set[Callable[[], None]] = set()
+
+    def leave(self) -> None:
+        """Note that they are gone, and tell everybody who works for them."""
+        self.is_gone = True
+        for callback in list(self._when_gone):
+            callback()
+
+    @contextmanager
+    def when_gone(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Be called when they leave, during the block."""
+        self._when_gone.add(callback)
+        try:
+            yield
+        finally:
+            self._when_gone.discard(callback)
+
+
+@dataclass(slots=True)
+class Call:
+    """A message being answered: by whom it was signed, and what may be used to answer it."""
+
+    db: Database
+    hub: Hub
+    settings: Settings
+    peer: Peer
+    caller: str = ""
+    id: str = ""
+    changed: list[Process] = field(default_factory=list)
+
+    def publish(self, *processes: Process) -> None:
+        """Note committed changes; they are told to others once the handler has succeeded."""
+        self.changed += processes

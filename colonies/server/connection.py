@@ -1,0 +1,212 @@
+"""One WebSocket: a read loop, a task a message, one writer, and the streams it subscribed to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from colonies.core import wire
+from colonies.core.envelope import Reply, error_reply
+from colonies.core.errors import Conflict, Failure, NotFound, TimedOut
+from colonies.server.call import Door, Peer
+from colonies.server.outbox import Outbox
+from colonies.settings import Settings
+
+logger = structlog.get_logger()
+
+Answer = Callable[[bytes, "Connection"], Awaitable[bytes | None]]
+
+TRY_AGAIN_LATER = 1013
+POLICY_VIOLATION = 1008
+INTERNAL_ERROR = 1011
+NORMAL = 1000
+
+FAREWELL_TIMEOUT = 5.0
+"""Seconds that a peer has for reading what was waiting when the connection was closed."""
+
+MISSED_HEARTBEATS = 3
+"""Heartbeats that may be missed before a connection counts as dead."""
+
+
+class Stream(Protocol):
+    """Something that goes on pushing until it is stopped."""
+
+    def stop(self) -> None:
+        """Push nothing more."""
+
+
+class Socket(Protocol):
+    """The wire under a connection."""
+
+    def frames(self) -> AsyncIterator[bytes]:
+        """Give what arrives, until the peer is gone."""
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame, waiting while the peer does not read; raise OSError when it is gone."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Say goodbye if the peer still listens, then hang up; must not wait for long."""
+
+
+class Connection(Peer):
+    """A peer that can be pushed to. It owns every task that works for it."""
+
+    def __init__(self, door: Door, address: str, settings: Settings) -> None:
+        super().__init__(door, address)
+        self._settings = settings
+        self._outbox = Outbox(
+            max_frames=settings.max_pushes,
+            max_bytes=settings.max_pushed_messages * settings.max_message_bytes,
+        )
+        self._streams: dict[str, Stream] = {}
+        self._tasks = asyncio.TaskGroup()
+        self._slots = asyncio.Semaphore(settings.max_in_flight)
+        self._timers: dict[tuple[str, ...], asyncio.TimerHandle] = {}
+        self._heartbeat = 0.0
+        self._is_cut = asyncio.Event()
+        self._farewell = (NORMAL, "")
+
+    async def serve(self, socket: Socket, answer: Answer) -> None:
+        """Answer frames until the peer or we close; leave nothing running."""
+        self._schedule(("stranger",), self._settings.stranger_timeout, self._refuse_stranger)
+        async with self._tasks:
+            ends = {
+                self._tasks.create_task(self._read(socket, answer)),
+                self._tasks.create_task(self._write(socket)),
+                self._tasks.create_task(_wait_for(self._is_cut)),
+            }
+            try:
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._leave()
+                for end in ends:
+                    end.cancel()
+            await socket.close(*self._farewell)
+
+    def close(self, code: int, reason: str, *, discard: bool = False) -> None:
+        """Send what is waiting, unless discarded, then close the socket."""
+        if self._outbox.is_closed:
+            return
+        self._farewell = (code, reason)
+        self._outbox.close(discard=discard)
+        if discard:
+            self._is_cut.set()
+        else:
+            self._schedule(("farewell",), FAREWELL_TIMEOUT, self._is_cut.set)
+
+    def push(self, reply: Reply) -> bool:
+        """Send without waiting; a reader that has fallen too far behind is cut off."""
+        if self._outbox.push(wire.encode(reply)):
+            return True
+        if not self._outbox.is_closed:
+            logger.warning("slow reader cut off", peer=self.address)
+            self.close(TRY_AGAIN_LATER, "too slow", discard=True)
+        return False
+
+    def open_stream(self, name: str, stream: Stream) -> None:
+        """Keep a stream under the name its pushes carry, until it is stopped or the socket goes."""
+        if name in self._streams:
+            raise Conflict(f"there is a subscription <{name}> on this connection", field="id")
+        if len(self._streams) >= self._settings.max_subscriptions:
+            raise Conflict(f"no more than {self._settings.max_subscriptions} subscriptions")
+        self._streams[name] = stream
+
+    def close_stream(self, name: str) -> None:
+        """Stop a stream; raise NotFound when there is none of this name."""
+        stream = self._streams.pop(name, None)
+        if stream is None:
+            raise NotFound(f"there is no subscription <{name}> on this connection")
+        self._cancel(("stream", name))
+        stream.stop()
+
+    def end_stream(self, name: str, failure: Failure) -> None:
+        """Stop a stream from this side and say why; a v1 client is told by closing the socket."""
+        if name not in self._streams:
+            return
+        self.close_stream(name)
+        if self.door is Door.PUBSUB:
+            self.close(NORMAL, failure.message)
+        else:
+            self.push(msgspec.structs.replace(error_reply(failure), subscription=name))
+
+    def end_stream_after(self, name: str, seconds: float) -> None:
+        """Let a stream time out."""
+        message = f"subscription <{name}> ended after {seconds:g} s"
+        self._schedule(("stream", name), seconds, lambda: self.end_stream(name, TimedOut(message)))
+
+    def start(self, work: Awaitable[None]) -> None:
+        """Run something for as long as the connection; it must end when the peer is gone."""
+        self._tasks.create_task(self._guard(work))
+
+    def expect_heartbeat(self, seconds: float) -> None:
+        """Close the connection when it has been silent for three times as long."""
+        self._heartbeat = seconds * MISSED_HEARTBEATS
+        self._hear()
+
+    async def _read(self, socket: Socket, answer: Answer) -> None:
+        async for frame in socket.frames():
+            self._hear()
+            await self._slots.acquire()
+            self._tasks.create_task(self._guard(self._answer(frame, answer)))
+
+    async def _answer(self, frame: bytes, answer: Answer) -> None:
+        try:
+            reply = await answer(frame, self)
+            if self.is_authenticated:
+                self._cancel(("stranger",))
+            if reply is not None:
+                await self._outbox.put(reply)
+        finally:
+            self._slots.release()
+
+    async def _guard(self, work: Awaitable[None]) -> None:
+        """Let no bug in one message take the others down without a trace."""
+        try:
+            await work
+        except Exception:
+            logger.exception("connection failed", peer=self.address)
+            self.close(INTERNAL_ERROR, "internal error")
+
+    async def _write(self, socket: Socket) -> None:
+        with suppress(OSError):
+            while (frame := await self._outbox.get()) is not None:
+                await socket.send(frame)
+
+    def _leave(self) -> None:
+        self._outbox.close(discard=True)
+        for name in list(self._timers):
+            self._cancel(name)
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.stop()
+        self.leave()
+
+    def _refuse_stranger(self) -> None:
+        self.close(POLICY_VIOLATION, "no valid message in time")
+
+    def _hear(self) -> None:
+        if self._heartbeat:
+            self._schedule(("heartbeat",), self._heartbeat, self._miss_heartbeat)
+
+    def _miss_heartbeat(self) -> None:
+        logger.warning("silent connection closed", peer=self.address)
+        self.close(POLICY_VIOLATION, "no heartbeat", discard=True)
+
+    def _schedule(
+        self, name: tuple[str, ...], seconds: float, callback: Callable[[], None]
+    ) -> None:
+        self._cancel(name)
+        self._timers[name] = asyncio.get_running_loop().call_later(seconds, callback)
+
+    def _cancel(self, name: tuple[str, ...]) -> None:
+        if timer := self._timers.pop(name, None):
+            timer.cancel()
+
+
+async def _wait_for(event: asyncio.Event) -> None:
+    await event.wait()

@@ -1,0 +1,253 @@
+"""The database: named statements in, Structs out, errors in our own words.
+
+Each statement stands in ``sql/<noun>.sql`` under a name; each is atomic by itself, and a move of a
+process is exactly one of them. This is the only module that speaks asyncpg.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache, partial
+from importlib.resources import files
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import asyncpg
+import msgspec
+
+from colonies.core.errors import AlreadyExists, Failure, Malformed, Unavailable
+
+T = TypeVar("T")
+
+_HEADING = re.compile(r"^-- (name|columns): (\w+)\n", re.MULTILINE)
+_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+_COLUMNS = re.compile(r"\{(\w+)\}")
+
+_OUTAGES = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+
+# What a unique constraint means to whoever broke it: the text and the field.
+_TAKEN = {
+    "colonies_pkey": ("there already is a colony with this id", "colony.colonyid"),
+    "runtimes_pkey": ("there already is a runtime with this id", "runtime.runtimeid"),
+    "runtimes_name_key": ("there already is a runtime with this name", "runtime.name"),
+    "attributes_pkey": ("the process has an attribute with this key and type", "attribute.key"),
+}
+
+# Measured on a batch claim over a million rows: jit costs 12 ms, custom plans a tenth of the time.
+_SERVER_SETTINGS = {
+    "application_name": "colonies",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+
+
+class Query(msgspec.Struct, frozen=True):
+    """A statement as PostgreSQL takes it, and the names of its parameters in order."""
+
+    name: str
+    text: str
+    parameters: tuple[str, ...]
+
+    def arguments(self, given: Mapping[str, Any]) -> list[Any]:
+        """Put named arguments in order; a missing or unknown name is a bug and raises."""
+        if unknown := given.keys() - set(self.parameters):
+            raise TypeError(f"{self.name} has no parameter {sorted(unknown)}")
+        return [given[name] for name in self.parameters]
+
+
+def load_queries() -> dict[str, Query]:
+    """Read every statement of ``sql/``; ``{noun}`` stands for the columns that noun declares."""
+    columns: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for file in files("colonies.server").joinpath("sql").iterdir():
+        _, *parts = _HEADING.split(file.read_text())
+        for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+            known = columns if kind == "columns" else texts
+            if name in known:
+                raise ValueError(f"{file.name}: {name} is declared twice")
+            known[name] = body.strip()
+    return {name: _query(name, text, columns) for name, text in texts.items()}
+
+
+def _query(name: str, text: str, columns: Mapping[str, str]) -> Query:
+    code = re.sub(r"^--.*\n", "", text, flags=re.MULTILINE)
+    code = _COLUMNS.sub(lambda match: columns[match[1]], code)
+    parameters = tuple(dict.fromkeys(_PARAMETER.findall(code)))
+    code = _PARAMETER.sub(lambda match: f"${parameters.index(match[1]) + 1}", code)
+    return Query(name, code.rstrip(";"), parameters)
+
+
+class _Connection(asyncpg.Connection):
+    """A pooled connection that is not reset on release: we leave no state, and it costs 230 µs."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class Statements:
+    """What can be asked of the database, whether or not within a transaction."""
+
+    def __init__(self, queries: Mapping[str, Query]) -> None:
+        self._queries = queries
+
+    async def fetch_all(self, kind: type[T], name: str, /, **arguments: Any) -> list[T]:
+        """Run a statement and give its rows as Structs."""
+        build: Callable[[asyncpg.Record], T] = _builder(cast(Any, kind))
+        return [build(row) for row in await self._fetch(name, arguments)]
+
+    async def fetch_one(
+        self, kind: type[T], name: str, /, *, missing: Failure, **arguments: Any
+    ) -> T:
+        """Run a statement that gives one row; raise ``missing`` when it gives none."""
+        row = await self.fetch_maybe(kind, name, **arguments)
+        if row is None:
+            raise missing
+        return row
+
+    async def fetch_maybe(self, kind: type[T], name: str, /, **arguments: Any) -> T | None:
+        """Run a statement that gives one row or none."""
+        rows = await self.fetch_all(kind, name, **arguments)
+        return rows[0] if rows else None
+
+    async def fetch_rows(self, name: str, /, **arguments: Any) -> list[tuple[Any, ...]]:
+        """Run a statement and give its rows as plain tuples."""
+        return [tuple(row.values()) for row in await self._fetch(name, arguments)]
+
+    async def fetch_value(self, name: str, /, **arguments: Any) -> Any:
+        """Run a statement and give the first column of its first row."""
+        return (await self._fetch(name, arguments))[0][0]
+
+    async def execute(self, name: str, /, **arguments: Any) -> None:
+        """Run a statement for its effect."""
+        await self._fetch(name, arguments)
+
+    async def _fetch(self, name: str, arguments: Mapping[str, Any]) -> Sequence[asyncpg.Record]:
+        query = self._queries[name]
+        async with self._acquire() as connection:
+            rows: Sequence[asyncpg.Record] = await connection.fetch(
+                query.text, *query.arguments(arguments)
+            )
+            return rows
+
+    def _acquire(self) -> AbstractAsyncContextManager[Any]:
+        raise NotImplementedError
+
+
+class Transaction(Statements):
+    """Statements that happen together or not at all."""
+
+    def __init__(self, queries: Mapping[str, Query], connection: Any) -> None:
+        super().__init__(queries)
+        self._connection = connection
+
+    async def run_script(self, script: str) -> None:
+        """Run the statements of a file."""
+        with _translated():
+            await self._connection.execute(script)
+
+    @asynccontextmanager
+    async def _acquire(self) -> AsyncIterator[Any]:
+        with _translated():
+            yield self._connection
+
+
+class Database(Statements):
+    """A pool of connections; each statement run on it is a transaction of its own."""
+
+    def __init__(self, url: str, *, connections: int, timeout: float = 10.0) -> None:
+        """Take a PostgreSQL URL; ``timeout`` bounds connecting and each statement, in seconds."""
+        super().__init__(load_queries())
+        self._url = url
+        self._connections = connections
+        self._timeout = timeout
+        self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        """Connect; raise Unavailable when the database cannot be reached."""
+        with _translated():
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=1,
+                max_size=self._connections,
+                max_inactive_connection_lifetime=0,
+                connection_class=_Connection,
+                command_timeout=self._timeout,
+                timeout=self._timeout,
+                server_settings=_SERVER_SETTINGS,
+            )
+
+    async def close(self) -> None:
+        """Close every connection; may be called twice."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.terminate()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Begin; commit at the end of the block, roll back if it raises."""
+        async with self._acquire() as connection, connection.transaction():
+            yield Transaction(self._queries, connection)
+
+    @asynccontextmanager
+    async def _acquire(self) -> AsyncIterator[Any]:
+        if self._pool is None:
+            raise Unavailable("the hub is stopping")
+        with _translated():
+            async with self._pool.acquire(timeout=self._timeout) as connection:
+                yield connection
+
+
+class _translated:  # noqa: N801 - reads as a phrase: with _translated()
+    """Turn the driver's errors into ours, told apart by class and constraint, never by text."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, asyncpg.UniqueViolationError):
+            text, field = _TAKEN.get(error.constraint_name or "", ("already there", ""))
+            raise AlreadyExists(text, field=field) from error
+        if isinstance(error, asyncpg.CheckViolationError | asyncpg.DataError):
+            raise Malformed(f"out of range: {error.constraint_name or 'a value'}") from error
+        if isinstance(error, _OUTAGES):
+            raise Unavailable("the database cannot be reached") from error
+
+
+@cache
+def _builder(kind: Any) -> Callable[[asyncpg.Record], Any]:
+    """Make the function from a row to a Struct; NULL is the field's default."""
+    converters = {
+        name: convert
+        for name, hint in get_type_hints(kind).items()
+        if (convert := _converter(hint)) is not None
+    }
+
+    def build(row: asyncpg.Record) -> Any:
+        values = {name: value for name, value in row.items() if value is not None}
+        for name, convert in converters.items():
+            if name in values:
+                values[name] = convert(values[name])
+        return kind(**values)
+
+    return build
+
+
+def _converter(hint: Any) -> Callable[[Any], Any] | None:
+    """Give what turns a column into a field, where the driver's value is not it already."""
+    item = get_args(hint)[0] if get_origin(hint) is list else hint
+    if isinstance(item, type) and issubclass(item, msgspec.Struct):
+        return partial(_from_json, msgspec.json.Decoder(hint))
+    if isinstance(hint, type) and issubclass(hint, int) and hint not in (int, bool):
+        return hint
+    return None
+
+
+def _from_json(decoder: msgspec.json.Decoder[Any], text: str) -> Any:
+    return decoder.decode(text)

@@ -1,0 +1,127 @@
+-- The whole database of a hub. A fresh one is made from this file; an older one is brought to it
+-- by colonies/server/migrations, and a test shows that both ways end in the same place.
+--
+-- A time that is not yet is NULL. There are no foreign keys: a lock on the colony's one row with
+-- every submit would serialise them all; what belongs to a colony is deleted with it by hand.
+
+CREATE TABLE colonies (
+    colony_id text PRIMARY KEY CHECK (length(colony_id) = 64),
+    name      text NOT NULL
+);
+
+-- Keys begin with the colony, so that nobody can squat on another colony's ids or names.
+CREATE TABLE runtimes (
+    colony_id            text NOT NULL,
+    runtime_id           text NOT NULL,
+    runtime_type         text NOT NULL,
+    name                 text NOT NULL,
+    cpu                  text NOT NULL,
+    cores                integer NOT NULL,
+    mem                  integer NOT NULL,
+    gpu                  text NOT NULL,
+    gpus                 integer NOT NULL,
+    state                smallint NOT NULL CHECK (state IN (0, 1, 2)),
+    commission_time      timestamptz NOT NULL,
+    last_heard_from_time timestamptz,
+    location             json NOT NULL,
+    CONSTRAINT runtimes_pkey PRIMARY KEY (colony_id, runtime_id),
+    CONSTRAINT runtimes_name_key UNIQUE (colony_id, name)
+) WITH (fillfactor = 70);
+
+-- "In which colonies is the caller?" (get_runtime, get_process, list_memberships)
+CREATE INDEX runtimes_by_identity ON runtimes (runtime_id);
+
+-- The spec is kept whole as it was submitted; the columns beside it are what statements decide by.
+CREATE TABLE processes (
+    colony_id           text NOT NULL,
+    process_id          text NOT NULL,
+    state               smallint NOT NULL CHECK (state IN (0, 1, 2, 3)),
+    assigned_runtime_id text NOT NULL DEFAULT '',
+    is_assigned         boolean NOT NULL DEFAULT false,
+    submission_time     timestamptz NOT NULL,
+    start_time          timestamptz,
+    end_time            timestamptz,
+    wait_deadline       timestamptz,
+    exec_deadline       timestamptz,
+    retries             integer NOT NULL DEFAULT 0,
+    spec                json NOT NULL,
+    runtime_type        text NOT NULL,
+    runtime_ids         text[] NOT NULL,
+    cores               integer NOT NULL,
+    mem                 integer NOT NULL,
+    gpus                integer NOT NULL,
+    priority            integer NOT NULL,
+    max_wait_time       integer NOT NULL,
+    max_exec_time       integer NOT NULL,
+    max_retries         integer NOT NULL,
+    wait_for_parents    boolean NOT NULL DEFAULT false,
+    parents             text[] NOT NULL DEFAULT '{}',
+    children            text[] NOT NULL DEFAULT '{}',
+    process_graph_id    text NOT NULL DEFAULT '',
+    input               text[] NOT NULL DEFAULT '{}',
+    output              text[] NOT NULL DEFAULT '{}',
+    errors              text[] NOT NULL DEFAULT '{}',
+    CONSTRAINT processes_pkey PRIMARY KEY (colony_id, process_id)
+) WITH (
+    fillfactor = 85,
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_insert_scale_factor = 0.05,
+    autovacuum_analyze_scale_factor = 0.05
+);
+
+-- "What may this runtime have next?" (claim_oldest_processes; backwards within a priority it also
+-- serves claim_latest_processes)
+CREATE INDEX processes_claimable
+    ON processes (colony_id, runtime_type, priority DESC, submission_time)
+    WHERE state = 0 AND NOT wait_for_parents;
+
+-- "Whose time is over?" (fail_processes_not_started, return_processes_overrun)
+CREATE INDEX processes_wait_deadline ON processes (wait_deadline)
+    WHERE state = 0 AND wait_deadline IS NOT NULL;
+CREATE INDEX processes_exec_deadline ON processes (exec_deadline)
+    WHERE state = 1 AND exec_deadline IS NOT NULL;
+
+-- "What is running, and where?" (list_running_processes, delete_runtime)
+CREATE INDEX processes_running ON processes (colony_id, start_time) WHERE state = 1;
+
+-- "What has ended lately?" (list_successful_processes, list_failed_processes)
+CREATE INDEX processes_ended ON processes (colony_id, state, end_time DESC) WHERE state >= 2;
+
+-- "What is waiting, in the order it came?" (list_waiting_processes, list_process_history)
+CREATE INDEX processes_waiting ON processes (colony_id, submission_time) WHERE state = 0;
+
+CREATE TABLE attributes (
+    colony_id        text NOT NULL,
+    attribute_id     text NOT NULL,
+    target_id        text NOT NULL,
+    process_graph_id text NOT NULL,
+    attribute_type   integer NOT NULL,
+    key              text NOT NULL,
+    value            text NOT NULL,
+    CONSTRAINT attributes_pkey PRIMARY KEY (colony_id, attribute_id)
+);
+
+-- "What does this process carry?" (attributes_of)
+CREATE INDEX attributes_of_target ON attributes (colony_id, target_id);
+CREATE INDEX attributes_by_id ON attributes (attribute_id);
+
+-- The attributes of one process as JSON, by their wire names. A function, because RETURNING cannot
+-- join and a view would show an updated row as it was.
+CREATE FUNCTION attributes_of(of_colony text, of_process text) RETURNS json
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (
+    SELECT json_agg(json_build_object(
+               'attributeid', attribute_id,
+               'targetid', target_id,
+               'targetcolonyid', colony_id,
+               'targetprocessgraphid', process_graph_id,
+               'attributetype', attribute_type,
+               'key', key,
+               'value', value) ORDER BY attribute_type DESC, key)
+    FROM attributes
+    WHERE colony_id = of_colony AND target_id = of_process
+);
+
+-- One row: the number of the last migration that this database has seen.
+CREATE TABLE schema_version (version integer NOT NULL);
+INSERT INTO schema_version VALUES (1);

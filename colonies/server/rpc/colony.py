@@ -1,0 +1,86 @@
+"""Colonies: made and removed by the hub's owner, read by their members."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from colonies.core.colony import Colony, Statistics
+from colonies.core.wire import Wire
+from colonies.server.call import Call
+from colonies.server.rpc import Request, rpc
+from colonies.server.rules import member_or_owner, server_owner
+
+Identity = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class NewColony(Wire):
+    """A colony to be: its id is the identity of its owner's key."""
+
+    colony_id: Identity
+    name: str = ""
+
+
+class AddColony(Request):
+    """The colony to add."""
+
+    colony: NewColony
+
+
+@rpc("addcolonymsg", rule=server_owner)
+async def add_colony(call: Call, msg: AddColony, _: None) -> Colony:
+    """Add a colony."""
+    new = msg.colony
+    (colony,) = await call.db.fetch_all(
+        Colony, "add_colony", colony_id=new.colony_id, name=new.name
+    )
+    return colony
+
+
+class DeleteColony(Request):
+    """The colony to delete."""
+
+    colony_id: str
+
+
+@rpc("deletecolonymsg", rule=server_owner)
+async def delete_colony(call: Call, msg: DeleteColony, _: None) -> None:
+    """Delete a colony with all its runtimes and processes; one that is not there is no error."""
+    await call.db.execute("delete_colony", colony_id=msg.colony_id)
+
+
+class GetColonies(Request):
+    """No fields."""
+
+
+@rpc("getcoloniesmsg", rule=server_owner)
+async def get_colonies(call: Call, _msg: GetColonies, _: None) -> list[Colony]:
+    """List all colonies by name."""
+    return await call.db.fetch_all(Colony, "list_colonies")
+
+
+class GetColony(Request):
+    """The colony asked for."""
+
+    colony_id: str
+
+
+@rpc("getcolonymsg", rule=member_or_owner("colony_id"))
+async def get_colony(call: Call, msg: GetColony, _: None) -> Colony:
+    """Give a colony."""
+    return (await call.db.fetch_all(Colony, "get_colony", colony_id=msg.colony_id))[0]
+
+
+class GetColonyStats(Request):
+    """The colony asked for."""
+
+    colony_id: str
+
+
+@rpc("getcolonystatsmsg", rule=member_or_owner("colony_id"))
+async def get_colony_stats(call: Call, msg: GetColonyStats, _: None) -> Statistics:
+    """Count everything in a colony."""
+    return (await call.db.fetch_all(Statistics, "get_colony_statistics", colony_id=msg.colony_id))[
+        0
+    ]

@@ -1,0 +1,213 @@
+"""Processes: submitted, assigned, closed, read and deleted."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from colonies.core.colony import Colony
+from colonies.core.errors import Malformed
+from colonies.core.process import Process, ProcessSpec, State
+from colonies.core.runtime import Runtime
+from colonies.core.wire import Int32
+from colonies.server import assignment, lifecycle
+from colonies.server.call import Call
+from colonies.server.rpc import Request, rpc
+from colonies.server.rules import (
+    assignee,
+    colony_owner,
+    member,
+    member_of_process,
+    member_or_owner,
+    reader_of_process,
+)
+
+MAX_COUNT = 100
+"""Processes that one list gives at most."""
+
+MAX_HISTORY = 10_000
+"""Processes that one history gives at most."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+
+
+class SubmitProcessSpec(Request):
+    """What shall be done."""
+
+    spec: ProcessSpec
+
+
+@rpc("submitprocessespecmsg", rule=member("spec.conditions.colony_id"))
+async def submit_process_spec(call: Call, msg: SubmitProcessSpec, _member: Runtime) -> Process:
+    """Submit a process to the queue of a colony."""
+    process = await lifecycle.submit(call.db, msg.spec)
+    call.publish(process)
+    return process
+
+
+class AssignProcess(Request):
+    """Which colony to work for, and how many seconds to wait; below 0 is not at all."""
+
+    colony_id: str
+    latest: bool = False
+    timeout: Int32 = 0
+
+
+@rpc("assignprocessmsg", rule=member("colony_id"))
+async def assign_process(call: Call, msg: AssignProcess, runtime: Runtime) -> Process:
+    """Give the caller the process it may run next, waiting for one if there is none."""
+    if msg.timeout == 0:
+        raise Malformed("timeout: expected seconds to wait, or -1 not to wait", field="timeout")
+    call.hub.hear(runtime)
+    return await assignment.assign(call, runtime, latest=msg.latest, timeout=msg.timeout)
+
+
+class GetProcessHist(Request):
+    """Which processes: by state, submitted in the last seconds, of one runtime or of all."""
+
+    colony_id: str
+    runtime_id: str = ""
+    seconds: Int32 = 0
+    state: Int32 = 0
+
+
+@rpc("getprocesshistmsg", rule=member_or_owner("colony_id"))
+async def get_process_hist(call: Call, msg: GetProcessHist, _: None) -> list[Process]:
+    """List the processes submitted lately, oldest first; at most 10,000."""
+    return await call.db.fetch_all(
+        Process,
+        "list_process_history",
+        colony_id=msg.colony_id,
+        runtime_id=msg.runtime_id,
+        seconds=msg.seconds,
+        state=msg.state,
+        count=MAX_HISTORY,
+    )
+
+
+class GetProcesses(Request):
+    """Which processes: by state, at most ``count``."""
+
+    colony_id: str
+    count: Count = 0
+    state: State = State.WAITING
+
+
+@rpc("getprocessesmsg", rule=member_or_owner("colony_id"))
+async def get_processes(call: Call, msg: GetProcesses, _: None) -> list[Process]:
+    """List processes: waiting and running ones oldest first, ended ones newest first."""
+    return await call.db.fetch_all(
+        Process,
+        {
+            State.WAITING: "list_waiting_processes",
+            State.RUNNING: "list_running_processes",
+            State.SUCCESS: "list_successful_processes",
+            State.FAILED: "list_failed_processes",
+        }[msg.state],
+        colony_id=msg.colony_id,
+        count=msg.count,
+    )
+
+
+class GetProcess(Request):
+    """The process asked for."""
+
+    process_id: str
+
+
+@rpc("getprocessmsg", rule=reader_of_process("process_id"))
+async def get_process(_call: Call, _msg: GetProcess, process: Process) -> Process:
+    """Give a process."""
+    return process
+
+
+class DeleteProcess(Request):
+    """The process to delete."""
+
+    process_id: str
+
+
+@rpc("deleteprocessmsg", rule=member_of_process("process_id"))
+async def delete_process(call: Call, _msg: DeleteProcess, process: Process) -> None:
+    """Delete a process with its attributes, in any state."""
+    await call.db.execute(
+        "delete_process", colony_id=process.colony_id, process_id=process.process_id
+    )
+    call.hub.let_go(process.process_id)
+
+
+class DeleteAllProcesses(Request):
+    """The colony whose processes go."""
+
+    colony_id: str
+
+
+@rpc("deleteallprocessesmsg", rule=colony_owner("colony_id"))
+async def delete_all_processes(call: Call, msg: DeleteAllProcesses, _colony: Colony) -> None:
+    """Delete all processes of a colony with their attributes, in any state."""
+    running = await call.db.fetch_rows("delete_all_processes", colony_id=msg.colony_id)
+    for (process_id,) in running:
+        call.hub.let_go(process_id)
+
+
+class CloseSuccessful(Request):
+    """The process that is done, and what came out of it."""
+
+    process_id: str
+    output: list[str] = msgspec.field(name="out", default_factory=list)
+
+
+@rpc("closesuccessfulmsg", rule=assignee("process_id"))
+async def close_successful(call: Call, msg: CloseSuccessful, process: Process) -> None:
+    """End a process as successful. The first close wins; the same again changes nothing."""
+    await _close(call, process, State.SUCCESS, output=msg.output, errors=[])
+
+
+class CloseFailed(Request):
+    """The process that failed, and why."""
+
+    process_id: str
+    errors: list[str] = []
+
+
+@rpc("closefailedmsg", rule=assignee("process_id"))
+async def close_failed(call: Call, msg: CloseFailed, process: Process) -> None:
+    """End a process as failed. The first close wins; the same again changes nothing."""
+    await _close(call, process, State.FAILED, output=[], errors=msg.errors)
+
+
+async def _close(
+    call: Call, process: Process, state: State, *, output: list[str], errors: list[str]
+) -> None:
+    closed = await lifecycle.close(call.db, process, state, output=output, errors=errors)
+    if closed:
+        call.publish(closed)
+
+
+class Renew(Request):
+    """The processes that the caller is working on."""
+
+    colony_id: str
+    process_ids: list[str] = []
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """Which of them are not its to work on any more."""
+
+    cancel: list[str]
+
+
+@rpc("renewmsg", rule=member("colony_id"))
+async def renew(call: Call, msg: Renew, runtime: Runtime) -> Renewal:
+    """Give a sign of life; the reply says which processes to stop working on."""
+    call.hub.hear(runtime)
+    lost = await call.db.fetch_rows(
+        "list_lost_processes",
+        colony_id=msg.colony_id,
+        runtime_id=runtime.runtime_id,
+        process_ids=msg.process_ids,
+    )
+    for (process_id,) in lost:
+        call.hub.let_go(process_id)
+    return Renewal([process_id for (process_id,) in lost])

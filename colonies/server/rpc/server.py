@@ -1,0 +1,78 @@
+"""Asking the hub about itself, and about oneself."""
+
+from __future__ import annotations
+
+import colonies
+from colonies.core.colony import Colony, Statistics
+from colonies.core.runtime import Approval, Runtime
+from colonies.core.wire import Wire
+from colonies.server.call import Call
+from colonies.server.rpc import Request, rpc
+from colonies.server.rules import any_key, anyone, server_owner
+
+
+class Version(Wire):
+    """Which hub this is."""
+
+    build_version: str
+    build_time: str
+    msg_type: str = "versionmsg"
+
+
+class Membership(Wire):
+    """What the caller is in one colony: its owner, or a runtime in some state."""
+
+    colony_id: str
+    is_owner: bool
+    state: Approval = Approval.APPROVED
+    name: str = ""
+
+
+class Caller(Wire):
+    """Who somebody is to this hub."""
+
+    id: str
+    is_server_owner: bool
+    memberships: list[Membership]
+
+
+class GetVersion(Request):
+    """Fields that v1 clients send along are ignored."""
+
+
+@rpc("versionmsg", rule=anyone)
+async def version(_call: Call, _msg: GetVersion, _: None) -> Version:
+    """Give the hub's version; the only call that needs no signature."""
+    return Version(build_version=colonies.__version__, build_time="")
+
+
+class GetStatistics(Request):
+    """No fields."""
+
+
+@rpc("getstatisticsmsg", rule=server_owner)
+async def get_statistics(call: Call, _msg: GetStatistics, _: None) -> Statistics:
+    """Count everything on the hub."""
+    return (await call.db.fetch_all(Statistics, "get_statistics"))[0]
+
+
+class GetCaller(Request):
+    """No fields."""
+
+
+@rpc("getcallermsg", rule=any_key)
+async def get_caller(call: Call, _msg: GetCaller, _: None) -> Caller:
+    """Give the identity that signed this message, and what it is in which colonies."""
+    runtimes = await call.db.fetch_all(Runtime, "list_memberships", caller=call.caller)
+    owned = await call.db.fetch_maybe(Colony, "get_colony", colony_id=call.caller)
+    memberships = [
+        Membership(colony_id=one.colony_id, is_owner=False, state=one.state, name=one.name)
+        for one in runtimes
+    ]
+    if owned:
+        memberships.append(Membership(colony_id=owned.colony_id, is_owner=True, name=owned.name))
+    return Caller(
+        id=call.caller,
+        is_server_owner=call.caller == call.settings.server_id,
+        memberships=memberships,
+    )

@@ -1,0 +1,151 @@
+"""Subscriptions: changes of processes, and work pushed to a runtime.
+
+On ``/ws`` a subscription goes by the ``id`` of the request that made it: its pushes carry that as
+``subscription``, and `unsubscribe` names it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import uuid4
+
+import msgspec
+
+from colonies.core.envelope import pack
+from colonies.core.errors import Malformed
+from colonies.core.process import Process, State
+from colonies.core.runtime import Runtime
+from colonies.core.subscription import Subscription
+from colonies.core.wire import Int32
+from colonies.server.call import Call, Door
+from colonies.server.connection import Connection
+from colonies.server.rpc import Request, rpc
+from colonies.server.rules import any_key, member, member_somewhere, reader_of_process
+from colonies.server.stream import AssignmentStream, ChangeStream
+
+PUSHED = frozenset({Door.WS, Door.PUBSUB})
+NATIVE = frozenset({Door.WS})
+
+MAX_CREDIT = 10_000
+"""Processes that one runtime may hold at once."""
+
+Credit = Annotated[int, msgspec.Meta(ge=1, le=MAX_CREDIT)]
+Heartbeat = Annotated[float, msgspec.Meta(ge=0, le=86400)]
+
+
+class SubscribeProcesses(Request):
+    """Which changes: into ``state``, or any of ``states``, of processes of a runtime type.
+
+    ``timeout`` in seconds; 0 or less has no end on ``/ws`` and ends at once on ``/pubsub``.
+    """
+
+    runtime_type: str = ""
+    state: State = State.WAITING
+    states: list[State] = []
+    timeout: Int32 = 0
+
+
+@rpc("subscribeprocessesmsg", rule=member_somewhere, doors=PUSHED)
+async def subscribe_processes(
+    call: Call, msg: SubscribeProcesses, colony_ids: frozenset[str]
+) -> None:
+    """Push every change of the processes of a type, in the caller's own colonies."""
+    subscription = Subscription(
+        colony_ids=colony_ids,
+        states=frozenset(msg.states or [msg.state]),
+        runtime_type=msg.runtime_type,
+    )
+    _subscribe(call, subscription, msg.timeout)
+
+
+class SubscribeProcess(Request):
+    """Which process, and which changes of it. ``runtimetype`` of v1 clients is not needed."""
+
+    process_id: str
+    runtime_type: str = ""
+    state: State = State.WAITING
+    states: list[State] = []
+    timeout: Int32 = 0
+
+
+@rpc("subscribeprocessmsg", rule=reader_of_process("process_id"), doors=PUSHED)
+async def subscribe_process(call: Call, msg: SubscribeProcess, process: Process) -> None:
+    """Push every change of one process, and at once if it is in a wanted state already."""
+    subscription = Subscription(
+        colony_ids=frozenset({process.colony_id}),
+        states=frozenset(msg.states or [msg.state]),
+        process_id=process.process_id,
+    )
+    stream = _subscribe(call, subscription, msg.timeout)
+    # Registered first, looked at second: a change in between is pushed, not lost.
+    current = await call.db.fetch_maybe(
+        Process, "get_process", process_id=process.process_id, caller=call.caller
+    )
+    if current and subscription.concerns(current):
+        stream.push(pack(current))
+
+
+class SubscribeAssignments(Request):
+    """How many processes the caller can hold at once, and which of them it holds already.
+
+    ``heartbeat`` is the most seconds it will be silent; the hub closes a connection that has been
+    for three times as long. 0 promises nothing.
+    """
+
+    colony_id: str
+    credit: Credit = 1
+    heartbeat: Heartbeat = 0
+    holding: list[str] = []
+
+
+@rpc("subscribeassignmentsmsg", rule=member("colony_id"), doors=NATIVE)
+async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: Runtime) -> None:
+    """Assign and push processes to the caller as they come; every close frees its credit."""
+    connection = _connection(call)
+    stream = AssignmentStream(call, connection, runtime, msg.credit)
+    connection.open_stream(call.id, stream)
+    lost = await call.db.fetch_rows(
+        "list_lost_processes",
+        colony_id=msg.colony_id,
+        runtime_id=runtime.runtime_id,
+        process_ids=msg.holding,
+    )
+    gone = {process_id for (process_id,) in lost}
+    stream.hold([process_id for process_id in msg.holding if process_id not in gone])
+    if msg.heartbeat:
+        connection.expect_heartbeat(msg.heartbeat)
+    call.hub.hear(runtime)
+    connection.start(stream.run())
+
+
+class Unsubscribe(Request):
+    """The subscription to end."""
+
+    subscription: str
+
+
+@rpc("unsubscribemsg", rule=any_key, doors=NATIVE)
+async def unsubscribe(call: Call, msg: Unsubscribe, _: None) -> None:
+    """End a subscription of this connection."""
+    _connection(call).close_stream(msg.subscription)
+
+
+def _subscribe(call: Call, subscription: Subscription, timeout: int) -> ChangeStream:
+    connection = _connection(call)
+    stream = ChangeStream(call, connection, subscription)
+    connection.open_stream(call.id, stream)
+    call.hub.listen(stream)
+    if timeout > 0 or connection.door is Door.PUBSUB:
+        connection.end_stream_after(call.id, max(0, timeout))
+    return stream
+
+
+def _connection(call: Call) -> Connection:
+    """Give the connection; the doors of these calls have one."""
+    if not isinstance(call.peer, Connection):
+        raise TypeError(f"a subscription came through {call.peer.door}")
+    if call.peer.door is Door.PUBSUB:
+        call.id = uuid4().hex
+    elif not call.id:
+        raise Malformed("id: expected one, to name the subscription by", field="id")
+    return call.peer

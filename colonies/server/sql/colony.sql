@@ -1,0 +1,38 @@
+-- columns: colony
+colony_id, name
+
+-- name: add_colony
+-- A new colony; the primary key refuses a second one with its id.
+INSERT INTO colonies (colony_id, name) VALUES (:colony_id, :name)
+RETURNING {colony};
+
+-- name: get_colony
+SELECT {colony} FROM colonies WHERE colony_id = :colony_id;
+
+-- name: list_colonies
+SELECT {colony} FROM colonies ORDER BY name, colony_id;
+
+-- name: delete_colony
+-- The colony and all that belongs to it, in one statement.
+WITH gone_attributes AS (DELETE FROM attributes WHERE colony_id = :colony_id),
+     gone_processes AS (DELETE FROM processes WHERE colony_id = :colony_id),
+     gone_runtimes AS (DELETE FROM runtimes WHERE colony_id = :colony_id)
+DELETE FROM colonies WHERE colony_id = :colony_id;
+
+-- name: get_colony_statistics
+SELECT 1::bigint AS colonies,
+       (SELECT count(*) FROM runtimes WHERE colony_id = :colony_id) AS runtimes,
+       count(*) FILTER (WHERE state = 0) AS waiting_processes,
+       count(*) FILTER (WHERE state = 1) AS running_processes,
+       count(*) FILTER (WHERE state = 2) AS successful_processes,
+       count(*) FILTER (WHERE state = 3) AS failed_processes
+FROM processes WHERE colony_id = :colony_id;
+
+-- name: get_statistics
+SELECT (SELECT count(*) FROM colonies) AS colonies,
+       (SELECT count(*) FROM runtimes) AS runtimes,
+       count(*) FILTER (WHERE state = 0) AS waiting_processes,
+       count(*) FILTER (WHERE state = 1) AS running_processes,
+       count(*) FILTER (WHERE state = 2) AS successful_processes,
+       count(*) FILTER (WHERE state = 3) AS failed_processes
+FROM processes;

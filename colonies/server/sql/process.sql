@@ -1,0 +1,214 @@
+-- columns: process
+process_id, assigned_runtime_id, is_assigned, state, submission_time, start_time, end_time,
+wait_deadline, exec_deadline, retries, attributes_of(colony_id, process_id) AS attributes, spec,
+wait_for_parents, parents, children, process_graph_id, input, output, errors
+
+-- name: submit_process
+-- A new process and, for v1 clients, its environment as attributes of type 3, whose ids are
+-- those of core/attribute.py. RETURNING cannot see them yet, so they are given by the caller.
+WITH environment AS (
+    INSERT INTO attributes (colony_id, attribute_id, target_id, process_graph_id, attribute_type,
+                            key, value)
+    SELECT :colony_id, attribute_id, :process_id, '', 3, key, value
+    FROM unnest(:env_ids::text[], :env_keys::text[], :env_values::text[])
+         AS variable (attribute_id, key, value)
+)
+INSERT INTO processes (colony_id, process_id, state, submission_time, wait_deadline, spec,
+                       runtime_type, runtime_ids, cores, mem, gpus, priority,
+                       max_wait_time, max_exec_time, max_retries)
+VALUES (:colony_id, :process_id, 0, now(),
+        CASE WHEN :max_wait_time::integer > 0
+             THEN now() + make_interval(secs => :max_wait_time) END,
+        :spec::json, :runtime_type, :runtime_ids, :cores, :mem, :gpus, :priority,
+        :max_wait_time, :max_exec_time, :max_retries)
+RETURNING submission_time, wait_deadline;
+
+-- name: claim_oldest_processes
+-- Up to :count processes that this runtime, if approved, may have, each for it alone: first what is
+-- addressed to it by name whatever its type, then its type's queue by priority and age. SKIP LOCKED lets any
+-- number of claims run side by side; = ANY (ARRAY (…)) is the form that the planner keeps cheap.
+WITH claimer AS MATERIALIZED (
+    SELECT runtime_type, cores, mem, gpus FROM runtimes
+    WHERE colony_id = :colony_id AND runtime_id = :runtime_id AND state = 1
+), addressed AS MATERIALIZED (
+    SELECT process_id FROM processes
+    WHERE colony_id = :colony_id AND runtime_type = '' AND state = 0 AND NOT wait_for_parents
+      AND :runtime_id = ANY (runtime_ids)
+      AND cores <= (SELECT cores FROM claimer) AND mem <= (SELECT mem FROM claimer)
+      AND gpus <= (SELECT gpus FROM claimer)
+    ORDER BY priority DESC, submission_time
+    LIMIT :count::bigint
+    FOR UPDATE SKIP LOCKED
+), queued AS MATERIALIZED (
+    SELECT process_id FROM processes
+    WHERE colony_id = :colony_id AND runtime_type = (SELECT runtime_type FROM claimer)
+      AND state = 0 AND NOT wait_for_parents
+      AND (runtime_ids = '{}' OR (:runtime_id = ANY (runtime_ids) AND runtime_type <> ''))
+      AND cores <= (SELECT cores FROM claimer) AND mem <= (SELECT mem FROM claimer)
+      AND gpus <= (SELECT gpus FROM claimer)
+    ORDER BY priority DESC, submission_time
+    LIMIT :count::bigint - (SELECT count(*) FROM addressed)
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE processes
+SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time = now(),
+    exec_deadline = CASE WHEN max_exec_time > 0
+                         THEN now() + make_interval(secs => max_exec_time) END
+WHERE colony_id = :colony_id
+  AND process_id = ANY (ARRAY(SELECT process_id FROM addressed
+                              UNION ALL SELECT process_id FROM queued))
+RETURNING {process};
+
+-- name: claim_latest_processes
+-- As claim_oldest_processes, but the newest first within a priority.
+WITH claimer AS MATERIALIZED (
+    SELECT runtime_type, cores, mem, gpus FROM runtimes
+    WHERE colony_id = :colony_id AND runtime_id = :runtime_id AND state = 1
+), addressed AS MATERIALIZED (
+    SELECT process_id FROM processes
+    WHERE colony_id = :colony_id AND runtime_type = '' AND state = 0 AND NOT wait_for_parents
+      AND :runtime_id = ANY (runtime_ids)
+      AND cores <= (SELECT cores FROM claimer) AND mem <= (SELECT mem FROM claimer)
+      AND gpus <= (SELECT gpus FROM claimer)
+    ORDER BY priority DESC, submission_time DESC
+    LIMIT :count::bigint
+    FOR UPDATE SKIP LOCKED
+), queued AS MATERIALIZED (
+    SELECT process_id FROM processes
+    WHERE colony_id = :colony_id AND runtime_type = (SELECT runtime_type FROM claimer)
+      AND state = 0 AND NOT wait_for_parents
+      AND (runtime_ids = '{}' OR (:runtime_id = ANY (runtime_ids) AND runtime_type <> ''))
+      AND cores <= (SELECT cores FROM claimer) AND mem <= (SELECT mem FROM claimer)
+      AND gpus <= (SELECT gpus FROM claimer)
+    ORDER BY priority DESC, submission_time DESC
+    LIMIT :count::bigint - (SELECT count(*) FROM addressed)
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE processes
+SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time = now(),
+    exec_deadline = CASE WHEN max_exec_time > 0
+                         THEN now() + make_interval(secs => max_exec_time) END
+WHERE colony_id = :colony_id
+  AND process_id = ANY (ARRAY(SELECT process_id FROM addressed
+                              UNION ALL SELECT process_id FROM queued))
+RETURNING {process};
+
+-- name: get_process
+-- A process by its id, in the colonies that the caller belongs to or owns.
+SELECT {process} FROM processes
+WHERE colony_id = ANY (ARRAY(SELECT colony_id FROM runtimes WHERE runtime_id = :caller
+                             UNION ALL SELECT :caller))
+  AND process_id = :process_id;
+
+-- name: close_process
+-- The end of a running process, by the runtime that has it. The WHERE is the check: the first
+-- close wins. IS TRUE keeps the planner from the partial index of running processes.
+UPDATE processes
+SET state = :state, end_time = now(), output = :output, errors = :errors
+WHERE colony_id = :colony_id AND process_id = :process_id
+  AND assigned_runtime_id = :runtime_id AND (state = 1) IS TRUE
+RETURNING {process};
+
+-- name: release_process
+-- Back to the queue unharmed: it was assigned, but the runtime never got to know of it.
+UPDATE processes
+SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL,
+    exec_deadline = NULL,
+    wait_deadline = CASE WHEN max_wait_time > 0
+                         THEN now() + make_interval(secs => max_wait_time) END
+WHERE colony_id = :colony_id AND process_id = :process_id
+  AND assigned_runtime_id = :runtime_id AND (state = 1) IS TRUE
+RETURNING {process};
+
+-- name: list_lost_processes
+-- Which of these are no longer the runtime's to work on?
+SELECT held.process_id
+FROM unnest(:process_ids::text[]) AS held (process_id)
+WHERE NOT EXISTS (SELECT FROM processes
+                  WHERE processes.colony_id = :colony_id
+                    AND processes.process_id = held.process_id
+                    AND processes.assigned_runtime_id = :runtime_id
+                    AND (processes.state = 1) IS TRUE);
+
+-- name: fail_processes_not_started
+-- Waited too long. In batches; SKIP LOCKED lets every hub run this at once.
+UPDATE processes
+SET state = 3, end_time = now(),
+    errors = ARRAY['Maximum waiting time limit exceeded']
+WHERE (colony_id, process_id) IN (
+    SELECT colony_id, process_id FROM processes
+    WHERE state = 0 AND wait_deadline < now()
+    ORDER BY wait_deadline LIMIT :count::bigint
+    FOR UPDATE SKIP LOCKED)
+RETURNING {process};
+
+-- name: return_processes_overrun
+-- Ran too long, with retries left: back to the queue.
+UPDATE processes
+SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL,
+    exec_deadline = NULL, retries = retries + 1,
+    wait_deadline = CASE WHEN max_wait_time > 0
+                         THEN now() + make_interval(secs => max_wait_time) END
+WHERE (colony_id, process_id) IN (
+    SELECT colony_id, process_id FROM processes
+    WHERE state = 1 AND exec_deadline < now() AND (max_retries < 0 OR retries < max_retries)
+    ORDER BY exec_deadline LIMIT :count::bigint
+    FOR UPDATE SKIP LOCKED)
+RETURNING {process};
+
+-- name: fail_processes_overrun
+-- Ran too long, with no retries left.
+UPDATE processes
+SET state = 3, end_time = now(), errors = ARRAY['Maximum execution time limit exceeded']
+WHERE (colony_id, process_id) IN (
+    SELECT colony_id, process_id FROM processes
+    WHERE state = 1 AND exec_deadline < now() AND max_retries >= 0 AND retries >= max_retries
+    ORDER BY exec_deadline LIMIT :count::bigint
+    FOR UPDATE SKIP LOCKED)
+RETURNING {process};
+
+-- name: list_claimable_queues
+-- For each queue that somebody here is idle for, up to :count rows if something waits in it: a
+-- wake-up that was lost is made good by this.
+SELECT queue.colony_id, queue.runtime_type
+FROM unnest(:colony_ids::text[], :runtime_types::text[]) AS queue (colony_id, runtime_type)
+CROSS JOIN LATERAL (
+    SELECT FROM processes
+    WHERE processes.colony_id = queue.colony_id AND processes.runtime_type = queue.runtime_type
+      AND processes.state = 0 AND NOT processes.wait_for_parents
+    LIMIT :count) AS waiting;
+
+-- name: list_waiting_processes
+SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 0
+ORDER BY submission_time LIMIT :count;
+
+-- name: list_running_processes
+SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 1
+ORDER BY start_time LIMIT :count;
+
+-- name: list_successful_processes
+SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 2
+ORDER BY end_time DESC LIMIT :count;
+
+-- name: list_failed_processes
+SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 3
+ORDER BY end_time DESC LIMIT :count;
+
+-- name: list_process_history
+-- Submitted in the last :seconds, oldest first; of one runtime unless :runtime_id is empty.
+SELECT {process} FROM processes
+WHERE colony_id = :colony_id AND state = :state
+  AND submission_time > now() - make_interval(secs => :seconds::integer)
+  AND (:runtime_id = '' OR assigned_runtime_id = :runtime_id)
+ORDER BY submission_time LIMIT :count;
+
+-- name: delete_process
+WITH gone AS (DELETE FROM attributes WHERE colony_id = :colony_id AND target_id = :process_id)
+DELETE FROM processes WHERE colony_id = :colony_id AND process_id = :process_id;
+
+-- name: delete_all_processes
+-- Gives those that were running, so that their runtimes can be told.
+WITH gone_attributes AS (DELETE FROM attributes WHERE colony_id = :colony_id),
+     gone_processes AS (DELETE FROM processes WHERE colony_id = :colony_id
+                        RETURNING process_id, state)
+SELECT process_id FROM gone_processes WHERE state = 1;

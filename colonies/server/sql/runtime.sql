@@ -1,0 +1,51 @@
+-- columns: runtime
+colony_id, runtime_id, runtime_type, name, cpu, cores, mem, gpu, gpus, state, commission_time,
+last_heard_from_time, location
+
+-- name: add_runtime
+-- A new runtime, not yet let in. Its name is free to other colonies.
+INSERT INTO runtimes (colony_id, runtime_id, runtime_type, name, cpu, cores, mem, gpu, gpus, state,
+                      commission_time, last_heard_from_time, location)
+VALUES (:colony_id, :runtime_id, :runtime_type, :name, :cpu, :cores, :mem, :gpu, :gpus, 0,
+        now(), :last_heard_from_time, :location::json)
+RETURNING {runtime};
+
+-- name: get_membership
+-- Which runtime of the colony is the caller?
+SELECT {runtime} FROM runtimes WHERE colony_id = :colony_id AND runtime_id = :caller;
+
+-- name: list_memberships
+-- Which runtimes, of any colony, is the caller?
+SELECT {runtime} FROM runtimes WHERE runtime_id = :caller ORDER BY colony_id;
+
+-- name: get_runtime
+-- A runtime by its id, in the colonies that the caller belongs to or owns.
+SELECT {runtime} FROM runtimes
+WHERE runtime_id = :runtime_id
+  AND colony_id = ANY (ARRAY(SELECT colony_id FROM runtimes WHERE runtime_id = :caller
+                             UNION ALL SELECT :caller))
+ORDER BY colony_id = :caller DESC
+LIMIT 1;
+
+-- name: list_runtimes
+SELECT {runtime} FROM runtimes WHERE colony_id = :colony_id ORDER BY commission_time, name;
+
+-- name: set_runtime_state
+UPDATE runtimes SET state = :state
+WHERE colony_id = :colony_id AND runtime_id = :runtime_id
+RETURNING {runtime};
+
+-- name: delete_runtime
+-- The runtime goes; what it was running returns to the queue.
+WITH gone AS (DELETE FROM runtimes WHERE colony_id = :colony_id AND runtime_id = :runtime_id)
+UPDATE processes
+SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL, end_time = NULL,
+    exec_deadline = NULL
+WHERE colony_id = :colony_id AND assigned_runtime_id = :runtime_id AND state = 1
+RETURNING {process};
+
+-- name: touch_runtimes
+-- Who was heard from since the last pass; one statement for all of them.
+UPDATE runtimes SET last_heard_from_time = now()
+FROM unnest(:colony_ids::text[], :runtime_ids::text[]) AS heard (colony_id, runtime_id)
+WHERE runtimes.colony_id = heard.colony_id AND runtimes.runtime_id = heard.runtime_id;

@@ -1,0 +1,80 @@
+"""What the hub does by itself, every tick: deadlines, signs of life, lost wake-ups."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from itertools import count
+
+import structlog
+
+from colonies.core.errors import Unavailable
+from colonies.server import lifecycle
+from colonies.server.db import Database
+from colonies.server.hub import Hub
+from colonies.server.metrics import Metrics
+
+logger = structlog.get_logger()
+
+STIR_EVERY = 10
+"""Ticks from one search for lost wake-ups to the next."""
+
+STIR_LIMIT = 100
+"""Idle runtimes of one queue that one search wakes at most."""
+
+
+class Ticker:
+    """Runs the pass every ``period`` seconds; tests call `run_once` themselves."""
+
+    def __init__(self, db: Database, hub: Hub, metrics: Metrics, *, period: float) -> None:
+        self._db = db
+        self._hub = hub
+        self._metrics = metrics
+        self._period = period
+
+    async def run(self) -> None:
+        """Run until cancelled; a database that is away is waited for."""
+        loop = asyncio.get_running_loop()
+        for tick in count():
+            due = loop.time() + self._period
+            await asyncio.sleep(self._period)
+            self._metrics.loop_lag.set(max(0.0, loop.time() - due))
+            try:
+                await self.run_once(stir=tick % STIR_EVERY == 0)
+            except Unavailable as error:
+                logger.warning("tick skipped", error=error.message)
+            except Exception:
+                logger.exception("tick failed")
+
+    async def run_once(self, *, stir: bool = True) -> None:
+        """Do everything that is due now; ``stir`` also looks for lost wake-ups."""
+        expired = await lifecycle.expire(self._db)
+        self._metrics.processes_expired.inc(len(expired))
+        self._hub.publish(expired)
+        await self._note_heard()
+        if stir:
+            await self._stir_idle()
+
+    async def _note_heard(self) -> None:
+        heard = sorted(self._hub.take_heard())
+        if heard:
+            await self._db.execute(
+                "touch_runtimes",
+                colony_ids=[colony_id for colony_id, _ in heard],
+                runtime_ids=[runtime_id for _, runtime_id in heard],
+            )
+
+    async def _stir_idle(self) -> None:
+        """Wake runtimes for whatever waits although they are idle: a wake-up went astray."""
+        queues = self._hub.idle_queues()
+        if not queues:
+            return
+        waiting = await self._db.fetch_rows(
+            "list_claimable_queues",
+            colony_ids=[colony_id for colony_id, _ in queues],
+            runtime_types=[runtime_type for _, runtime_type in queues],
+            count=STIR_LIMIT,
+        )
+        for (colony_id, runtime_type), wanted in Counter(waiting).items():
+            for _ in range(wanted):
+                self._hub.stir(str(colony_id), str(runtime_type))

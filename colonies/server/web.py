@@ -1,0 +1,192 @@
+"""The doors, on one port: an ASGI app that moves bytes to and from the dispatcher."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from colonies.core import wire
+from colonies.core.envelope import error_reply
+from colonies.core.errors import Failure, TimedOut, TooLarge, Unavailable, UnknownType
+from colonies.server.call import Door, Peer
+from colonies.server.connection import POLICY_VIOLATION, Connection
+from colonies.server.dispatch import Dispatcher
+from colonies.server.metrics import Metrics
+from colonies.settings import Settings
+
+logger = structlog.get_logger()
+
+HANG_UP_TIMEOUT = 1.0
+"""Seconds that a close frame may take to leave."""
+
+ABORT = "colonies.abort"
+"""The ASGI scope's key for a function that drops the connection, where the server offers one."""
+
+OK = 200
+TEXT = {"content-type": "text/plain; charset=utf-8"}
+
+
+def make_app(
+    dispatcher: Dispatcher,
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    check: Callable[[], Awaitable[None]],
+) -> Starlette:
+    """Make the app; ``check`` raises a Failure when the hub is not ready to serve."""
+    api = _Api(dispatcher, settings)
+    return Starlette(
+        routes=[
+            Route("/api", api.post, methods=["POST"]),
+            Route("/health", _health, methods=["GET"]),
+            Route("/ready", _Ready(check).get, methods=["GET"]),
+            Route("/metrics", _Exporter(metrics).get, methods=["GET"]),
+            WebSocketRoute("/ws", _Sockets(Door.WS, dispatcher, settings, metrics)),
+            WebSocketRoute("/pubsub", _Sockets(Door.PUBSUB, dispatcher, settings, metrics)),
+        ]
+    )
+
+
+async def _health(_request: Request) -> Response:
+    return PlainTextResponse("")
+
+
+class _Ready:
+    def __init__(self, check: Callable[[], Awaitable[None]]) -> None:
+        self._check = check
+
+    async def get(self, _request: Request) -> Response:
+        try:
+            await self._check()
+        except Failure as failure:
+            return PlainTextResponse(failure.message, status_code=Unavailable.status)
+        return PlainTextResponse("")
+
+
+class _Exporter:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def get(self, _request: Request) -> Response:
+        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+class _Api:
+    """One envelope per request, one reply per response; the status is the failure's."""
+
+    def __init__(self, dispatcher: Dispatcher, settings: Settings) -> None:
+        self._dispatcher = dispatcher
+        self._settings = settings
+
+    async def post(self, request: Request) -> Response:
+        peer = Peer(Door.API, request.client.host if request.client else "")
+        try:
+            body = await self._body(request)
+        except Failure as refusal:
+            headers = {**TEXT, "connection": "close"}
+            return Response(wire.encode(error_reply(refusal)), refusal.status, headers)
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(_watch(request, peer))
+            reply, failure = await self._dispatcher.answer(body, peer)
+            watch.cancel()
+        return Response(wire.encode(reply), failure.status if failure else OK, TEXT)
+
+    async def _body(self, request: Request) -> bytes:
+        limit = self._settings.max_message_bytes
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.body_timeout):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > limit:
+                        raise TooLarge(f"expected at most {limit} bytes")
+        except TimeoutError:
+            raise TimedOut("the body did not arrive in time") from None
+        except ClientDisconnect:
+            raise TimedOut("the body ended too early") from None
+        return bytes(body)
+
+
+async def _watch(request: Request, peer: Peer) -> None:
+    """Tell a long poll that nobody waits for it any more."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    peer.leave()
+
+
+class _Sockets:
+    """The WebSocket doors: accepts, counts strangers, and hands over to a Connection."""
+
+    def __init__(
+        self, door: Door, dispatcher: Dispatcher, settings: Settings, metrics: Metrics
+    ) -> None:
+        self._door = door
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._open = metrics.connections.labels(door)
+        self._strangers: dict[Connection, str] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = scope.get("client")
+        connection = Connection(self._door, client[0] if client else "", self._settings)
+        await receive()  # the handshake
+        if self._count_strangers(connection.address) >= self._settings.max_strangers:
+            await send({"type": "websocket.close"})
+            return
+        self._strangers[connection] = connection.address
+        self._open.inc()
+        try:
+            await send({"type": "websocket.accept"})
+            abort = scope.get("extensions", {}).get(ABORT)
+            await connection.serve(_AsgiSocket(receive, send, abort), self._answer)
+        finally:
+            self._open.dec()
+            self._strangers.pop(connection, None)
+
+    def _count_strangers(self, address: str) -> int:
+        return sum(1 for stranger in self._strangers.values() if stranger == address)
+
+    async def _answer(self, frame: bytes, connection: Connection) -> bytes | None:
+        reply, failure = await self._dispatcher.answer(frame, connection)
+        if connection.is_authenticated:
+            self._strangers.pop(connection, None)
+        if self._door is Door.WS:
+            return wire.encode(reply)
+        # v1 acknowledges nothing, and does not hear messages that this door does not take.
+        if failure and not isinstance(failure, UnknownType):
+            connection.push(reply)
+            connection.close(POLICY_VIOLATION, failure.code)
+        return None
+
+
+class _AsgiSocket:
+    """A connection's wire, in the words of ASGI."""
+
+    def __init__(self, receive: Receive, send: Send, abort: Callable[[], None] | None) -> None:
+        self._receive = receive
+        self._send = send
+        self._abort = abort
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        while (message := await self._receive())["type"] == "websocket.receive":
+            text = message.get("text")
+            yield text.encode() if text is not None else message["bytes"]
+
+    async def send(self, frame: bytes) -> None:
+        await self._send({"type": "websocket.send", "text": frame.decode()})
+
+    async def close(self, code: int, reason: str) -> None:
+        with suppress(OSError, RuntimeError, TimeoutError):
+            async with asyncio.timeout(HANG_UP_TIMEOUT):
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+                return
+        if self._abort is not None:
+            self._abort()

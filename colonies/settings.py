@@ -1,0 +1,187 @@
+"""Every setting, once: its name, meaning, default, flag and environment variable.
+
+A value comes from the first of: flag, environment, configuration file, default. The file is TOML,
+``~/.colonies/config.toml`` or what ``COLONIES_CONFIG`` names, with the names below as keys.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+from urllib.parse import quote
+
+import msgspec
+
+from colonies.core.errors import Misconfigured
+
+CONFIG_VARIABLE = "COLONIES_CONFIG"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """How people name one setting, and what it means."""
+
+    env: str
+    help: str
+    secret: bool = False
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of the hub, the client and the runtimes. Durations are seconds."""
+
+    server_host: Annotated[str, Setting("COLONIES_SERVERHOST", "Host of the hub")] = "localhost"
+    server_port: Annotated[int, Setting("COLONIES_SERVERPORT", "Port of the hub")] = 50080
+    tls: Annotated[bool, Setting("COLONIES_TLS", "Reach the hub by TLS")] = False
+    tls_verify: Annotated[
+        bool, Setting("COLONIES_TLS_VERIFY", "Check the certificate of the hub")
+    ] = True
+    timeout: Annotated[float, Setting("COLONIES_TIMEOUT", "Longest wait for an answer")] = 30.0
+    keychain: Annotated[str, Setting("COLONIES_KEYCHAIN", "Folder of private keys")] = "~/.colonies"
+    server_id: Annotated[str, Setting("COLONIES_SERVERID", "Identity of the hub's owner")] = ""
+    server_prvkey: Annotated[
+        str, Setting("COLONIES_SERVERPRVKEY", "Private key of the hub's owner", secret=True)
+    ] = ""
+    colony_id: Annotated[str, Setting("COLONIES_COLONYID", "The colony")] = ""
+    colony_prvkey: Annotated[
+        str, Setting("COLONIES_COLONYPRVKEY", "Private key of the colony's owner", secret=True)
+    ] = ""
+    runtime_id: Annotated[str, Setting("COLONIES_RUNTIMEID", "The runtime to act as")] = ""
+    runtime_prvkey: Annotated[
+        str, Setting("COLONIES_RUNTIMEPRVKEY", "Private key of that runtime", secret=True)
+    ] = ""
+    bind: Annotated[str, Setting("COLONIES_BIND", "Address the hub listens on")] = "0.0.0.0"  # noqa: S104 - a hub is there to be reached
+    tls_cert: Annotated[str, Setting("COLONIES_TLSCERT", "Certificate file of the hub (PEM)")] = ""
+    tls_key: Annotated[str, Setting("COLONIES_TLSKEY", "Key file of the hub (PEM)")] = ""
+    database_url: Annotated[
+        str,
+        Setting(
+            "COLONIES_DATABASE_URL",
+            "PostgreSQL to use; without one the hub starts its own",
+            secret=True,
+        ),
+    ] = ""
+    data_dir: Annotated[
+        str,
+        Setting(
+            "COLONIES_DATA_DIR", "Folder of all the hub keeps (default: the user's data folder)"
+        ),
+    ] = ""
+    postgres_bin: Annotated[
+        str, Setting("COLONIES_POSTGRES_BIN", "Folder of PostgreSQL programs for the hub's own")
+    ] = ""
+    database_connections: Annotated[
+        int, Setting("COLONIES_DATABASE_CONNECTIONS", "Connections to PostgreSQL")
+    ] = 10
+    max_message_bytes: Annotated[
+        int, Setting("COLONIES_MAX_MESSAGE_BYTES", "Largest message taken")
+    ] = 1024 * 1024
+    max_in_flight: Annotated[
+        int, Setting("COLONIES_MAX_IN_FLIGHT", "Unanswered messages per connection")
+    ] = 128
+    max_pushes: Annotated[
+        int, Setting("COLONIES_MAX_PUSHES", "Unread messages after which a reader is cut off")
+    ] = 1000
+    max_pushed_messages: Annotated[
+        int, Setting("COLONIES_MAX_PUSHED_MESSAGES", "The same in bytes, as messages of full size")
+    ] = 16
+    max_subscriptions: Annotated[
+        int, Setting("COLONIES_MAX_SUBSCRIPTIONS", "Subscriptions per connection")
+    ] = 1000
+    max_strangers: Annotated[
+        int, Setting("COLONIES_MAX_STRANGERS", "Unauthenticated sockets per address")
+    ] = 256
+    stranger_timeout: Annotated[
+        float, Setting("COLONIES_STRANGER_TIMEOUT", "Time a socket has for its first valid message")
+    ] = 5.0
+    body_timeout: Annotated[
+        float, Setting("COLONIES_BODY_TIMEOUT", "Time a request has for its body")
+    ] = 15.0
+    tick: Annotated[float, Setting("COLONIES_TICK", "Period of the deadline pass")] = 0.5
+    verbose: Annotated[bool, Setting("COLONIES_VERBOSE", "Log every call")] = False
+
+    def __repr__(self) -> str:
+        shown = {
+            name: "***" if setting.secret and getattr(self, name) else getattr(self, name)
+            for name, setting in SETTINGS.items()
+        }
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def _declared() -> dict[str, Setting]:
+    hints = get_type_hints(Settings, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items()}
+
+
+SETTINGS = _declared()
+"""What is declared about each setting, by its name."""
+
+
+def load(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read all settings; a flag that is None was not given.
+
+    Raises Misconfigured naming the setting, where its value came from and what was expected.
+    """
+    environ = os.environ if environ is None else environ
+    values = {**_from_file(environ), **_from_environment(environ)}
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    values |= {name: (value, _flag(name)) for name, value in given.items()}
+    return Settings(
+        **{name: _convert(name, value, source) for name, (value, source) in values.items()}
+    )
+
+
+def _from_file(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    path = Path(environ.get(CONFIG_VARIABLE) or "~/.colonies/config.toml").expanduser()
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        if CONFIG_VARIABLE in environ:
+            raise Misconfigured(f"{CONFIG_VARIABLE}: there is no file {path}") from None
+        return {}
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"{path}: {error}") from error
+    for name in content:
+        if name not in SETTINGS:
+            near = get_close_matches(name, SETTINGS, 1)
+            hint = f", did you mean {near[0]}?" if near else ""
+            raise Misconfigured(f"{path}: there is no setting {name}{hint}")
+    return {name: (value, f"{name} in {path}") for name, value in content.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    values = {
+        name: (environ[setting.env], setting.env)
+        for name, setting in SETTINGS.items()
+        if environ.get(setting.env)
+    }
+    if "database_url" not in values and environ.get("COLONIES_DBHOST"):
+        values["database_url"] = (_database_url(environ), "COLONIES_DBHOST")
+    return values
+
+
+def _database_url(environ: Mapping[str, str]) -> str:
+    """Give the URL that the reference's four variables mean."""
+    user = quote(environ.get("COLONIES_DBUSER", "postgres"), safe="")
+    password = quote(environ.get("COLONIES_DBPASSWORD", ""), safe="")
+    port = environ.get("COLONIES_DBPORT") or "5432"
+    return f"postgresql://{user}:{password}@{environ['COLONIES_DBHOST']}:{port}/postgres"
+
+
+def _convert(name: str, value: Any, source: str) -> Any:
+    kind = get_type_hints(Settings)[name]
+    if isinstance(value, str) and kind is bool:
+        value = value.lower()
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        shown = "***" if SETTINGS[name].secret else repr(value)
+        raise Misconfigured(f"{source}: expected {kind.__name__}, not {shown}") from error
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,1 @@
+"""Doing the work: one file a plugin; `colonies-run NAME` starts one."""
