@@ -27,28 +27,37 @@ class Setting(msgspec.Struct, frozen=True):
     env: str
     help: str
     secret: bool = False
+    flag: str = ""  # where it is not the setting's own name
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings of the hub, the client and the runtimes. Durations are seconds."""
 
-    server_host: Annotated[str, Setting("COLONIES_SERVERHOST", "Host of the hub")] = "localhost"
-    server_port: Annotated[int, Setting("COLONIES_SERVERPORT", "Port of the hub")] = 50080
+    server_host: Annotated[
+        str, Setting("COLONIES_SERVERHOST", "Host of the hub", flag="--host")
+    ] = "localhost"
+    server_port: Annotated[
+        int, Setting("COLONIES_SERVERPORT", "Port of the hub", flag="--port")
+    ] = 50080
     tls: Annotated[bool, Setting("COLONIES_TLS", "Reach the hub by TLS")] = False
     tls_verify: Annotated[
         bool, Setting("COLONIES_TLS_VERIFY", "Check the certificate of the hub")
     ] = True
     timeout: Annotated[float, Setting("COLONIES_TIMEOUT", "Longest wait for an answer")] = 30.0
     keychain: Annotated[str, Setting("COLONIES_KEYCHAIN", "Folder of private keys")] = "~/.colonies"
-    server_id: Annotated[str, Setting("COLONIES_SERVERID", "Identity of the hub's owner")] = ""
+    server_id: Annotated[
+        str, Setting("COLONIES_SERVERID", "Identity of the hub's owner", flag="--serverid")
+    ] = ""
     server_prvkey: Annotated[
         str, Setting("COLONIES_SERVERPRVKEY", "Private key of the hub's owner", secret=True)
     ] = ""
-    colony_id: Annotated[str, Setting("COLONIES_COLONYID", "The colony")] = ""
+    colony_id: Annotated[str, Setting("COLONIES_COLONYID", "The colony", flag="--colonyid")] = ""
     colony_prvkey: Annotated[
         str, Setting("COLONIES_COLONYPRVKEY", "Private key of the colony's owner", secret=True)
     ] = ""
-    runtime_id: Annotated[str, Setting("COLONIES_RUNTIMEID", "The runtime to act as")] = ""
+    runtime_id: Annotated[
+        str, Setting("COLONIES_RUNTIMEID", "The runtime to act as", flag="--runtimeid")
+    ] = ""
     runtime_prvkey: Annotated[
         str, Setting("COLONIES_RUNTIMEPRVKEY", "Private key of that runtime", secret=True)
     ] = ""
@@ -129,28 +138,40 @@ def load(
     environ = os.environ if environ is None else environ
     values = {**_from_file(environ), **_from_environment(environ)}
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    values |= {name: (value, _flag(name)) for name, value in given.items()}
+    values |= {name: (value, flag_of(name)) for name, value in given.items()}
     return Settings(
         **{name: _convert(name, value, source) for name, (value, source) in values.items()}
     )
 
 
-def _from_file(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+def load_table(name: str, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Give a table of the configuration file, such as what a runtime plugin is set to."""
+    content, _ = _read_file(os.environ if environ is None else environ)
+    table = content.get(name, {})
+    return table if isinstance(table, dict) else {}
+
+
+def _read_file(environ: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
     path = Path(environ.get(CONFIG_VARIABLE) or "~/.colonies/config.toml").expanduser()
     try:
-        content = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text()), path
     except FileNotFoundError:
         if CONFIG_VARIABLE in environ:
             raise Misconfigured(f"{CONFIG_VARIABLE}: there is no file {path}") from None
-        return {}
+        return {}, path
     except (OSError, ValueError) as error:
         raise Misconfigured(f"{path}: {error}") from error
-    for name in content:
+
+
+def _from_file(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    content, path = _read_file(environ)
+    values = {name: value for name, value in content.items() if not isinstance(value, dict)}
+    for name in values:
         if name not in SETTINGS:
             near = get_close_matches(name, SETTINGS, 1)
             hint = f", did you mean {near[0]}?" if near else ""
             raise Misconfigured(f"{path}: there is no setting {name}{hint}")
-    return {name: (value, f"{name} in {path}") for name, value in content.items()}
+    return {name: (value, f"{name} in {path}") for name, value in values.items()}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
@@ -183,5 +204,6 @@ def _convert(name: str, value: Any, source: str) -> Any:
         raise Misconfigured(f"{source}: expected {kind.__name__}, not {shown}") from error
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def flag_of(name: str) -> str:
+    """Give the flag of a setting, as programs offer it."""
+    return SETTINGS[name].flag or "--" + name.replace("_", "-")

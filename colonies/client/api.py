@@ -24,7 +24,7 @@ from colonies.client.keychain import find_key
 from colonies.core.attribute import Attribute, AttributeKind
 from colonies.core.colony import Colony, Statistics
 from colonies.core.envelope import Reply, open_reply
-from colonies.core.errors import ConnectionLost, Misconfigured
+from colonies.core.errors import ConnectionLost, Misconfigured, NotFound
 from colonies.core.identity import PrivateKey
 from colonies.core.process import (
     FINAL_STATES,
@@ -110,6 +110,10 @@ class Changes:
     async def close(self) -> None:
         """End the subscription; may be called twice."""
         await self._colonies.end_subscription(self._stream)
+
+    def unread(self) -> list[Process]:
+        """Give what had been pushed already and nobody has read."""
+        return [open_reply(reply, Process) for reply in self._stream.take_unread()]
 
 
 @dataclass(frozen=True)
@@ -314,6 +318,10 @@ class Colonies:
         """End a process as failed, with the reasons."""
         await self._call(msgspec.Raw, "closefailedmsg", process_id=process_id, errors=list(errors))
 
+    async def release(self, process_id: str) -> None:
+        """Give a process back to the queue that the caller was assigned."""
+        await self._call(msgspec.Raw, "releasemsg", process_id=process_id)
+
     async def renew(self, process_ids: Iterable[str], colony_id: str = "") -> list[str]:
         """Give a sign of life; gives which of these processes to stop working on."""
         reply = await self._call(
@@ -397,11 +405,13 @@ class Colonies:
     async def end_subscription(self, stream: Stream) -> None:
         """Forget a stream and tell the hub, if it is there."""
         connection = self._connection()
-        if connection.forget(stream):
-            try:
+        try:
+            if connection.is_subscribed(stream):
                 await self.unsubscribe(stream.name)
-            except (ConnectionLost, TimeoutError):
-                return  # it went with the socket
+        except (ConnectionLost, NotFound, TimeoutError):
+            return  # it went with the socket, or ended by itself
+        finally:
+            connection.forget(stream)
 
     def _connection(self) -> Connection:
         if not isinstance(self._transport, Connection):

@@ -84,6 +84,12 @@ class Stream:
         self._error = self._error or error
         self._changed.set()
 
+    def take_unread(self) -> list[Reply]:
+        """Give what nobody has read, and forget it."""
+        unread = list(self._replies)
+        self._replies.clear()
+        return unread
+
     def __aiter__(self) -> Self:
         return self
 
@@ -194,13 +200,15 @@ class Connection:
             raise
         return stream
 
-    def forget(self, stream: Stream) -> bool:
-        """Take nothing more for a stream; says whether the hub still pushes to it."""
-        is_live = stream.name in self._subscribed
+    def is_subscribed(self, stream: Stream) -> bool:
+        """Whether the hub pushes to a stream just now."""
+        return stream.name in self._subscribed
+
+    def forget(self, stream: Stream) -> None:
+        """Take nothing more for a stream, and do not subscribe it again."""
         self._streams.pop(stream.name, None)
         self._subscribers.pop(stream.name, None)
         self._subscribed.discard(stream.name)
-        return is_live
 
     async def _open(self) -> ClientConnection:
         async with self._opening:

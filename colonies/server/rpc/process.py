@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from colonies.core.colony import Colony
-from colonies.core.errors import Malformed
+from colonies.core.errors import Conflict, Malformed
 from colonies.core.process import Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
 from colonies.core.wire import Int32
@@ -183,6 +183,21 @@ async def _close(
     closed = await lifecycle.close(call.db, process, state, output=output, errors=errors)
     if closed:
         call.publish(closed)
+
+
+class Release(Request):
+    """The process to give back."""
+
+    process_id: str
+
+
+@rpc("releasemsg", rule=assignee("process_id"))
+async def release(call: Call, _msg: Release, process: Process) -> None:
+    """Give a running process back to the queue unharmed, for another runtime to take."""
+    returned = await lifecycle.release(call.db, process)
+    if returned is None:
+        raise Conflict(f"process <{process.process_id}> is not running")
+    call.publish(returned)
 
 
 class Renew(Request):

@@ -1,0 +1,11 @@
+"""What the solver can do; `colonies-run python` calls it by ``functions:fibonacci``."""
+
+
+def fibonacci(n: int) -> int:
+    """Give the n-th Fibonacci number, counting from fibonacci(0) = 0."""
+    if n < 0:
+        raise ValueError("n: expected 0 or more")
+    last, this = 0, 1
+    for _ in range(n):
+        last, this = this, last + this
+    return last

@@ -1,0 +1,88 @@
+"""The whole contract of a runtime plugin, on one page.
+
+A plugin is one class and one line. The class says how a process is executed; the line makes it
+known, in the packaging of whoever wrote it::
+
+    [project.entry-points."colonies.runtimes"]
+    docker = "my_package.docker:Docker"
+
+``colonies-run docker`` then does all the rest: it registers, waits for approval, takes work as far
+as it has slots, gives signs of life, stops what ran too long, closes, and drains on SIGTERM.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+import msgspec
+
+from colonies.core.process import Process, encode_argument
+
+
+class Help(msgspec.Struct, frozen=True):
+    """What a setting of a plugin means, shown by ``--help``."""
+
+    text: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How an execution ended: output if it succeeded, else the reasons why not."""
+
+    output: list[str] = []
+    errors: list[str] = []
+    is_success: bool = True
+
+
+def success(*values: Any) -> Outcome:
+    """End well; text goes out as it is, other values as JSON."""
+    return Outcome(output=[encode_argument(value) for value in values])
+
+
+def failure(*reasons: str) -> Outcome:
+    """End badly, and say why."""
+    return Outcome(errors=list(reasons), is_success=False)
+
+
+class Job:
+    """What a plugin may do with the hub while it executes a process."""
+
+    def __init__(self, attribute: Callable[[str, str], Awaitable[None]]) -> None:
+        self._attribute = attribute
+
+    async def attribute(self, key: str, value: str) -> None:
+        """Attach a key and a value to the process; each key once."""
+        await self._attribute(key, value)
+
+
+class Runtime(ABC):
+    """Executes processes of one kind. Subclass it, override `execute`, and that is all."""
+
+    runtime_type: ClassVar[str]
+    """The type that processes ask for, unless ``--type`` says another."""
+
+    class Settings(msgspec.Struct, frozen=True):
+        """What the owner may set; every field is a flag, an environment variable and a key.
+
+        Declare them as ``name: Annotated[str, Help("what it means")] = "default"``.
+        """
+
+    def __init__(self, settings: Any) -> None:
+        """Take an instance of this class's own ``Settings``."""
+        self.settings = settings
+
+    async def open(self) -> None:  # noqa: B027 - few plugins need to
+        """Get ready; called once before the first process."""
+
+    async def close(self) -> None:  # noqa: B027 - few plugins need to
+        """Leave nothing behind; called once after the last process."""
+
+    @abstractmethod
+    async def execute(self, process: Process, job: Job) -> Outcome:
+        """Do what the process says and give its outcome; several may run at once.
+
+        Any exception closes the process as failed with its text. When the time of the process is
+        over, or the runtime stops, this is cancelled: whatever it started must then be ended
+        before the CancelledError goes on.
+        """

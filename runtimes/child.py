@@ -1,0 +1,88 @@
+"""Child processes that can always be stopped, and that see no more than they need."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from colonies.core.process import Process
+
+ALWAYS_SEEN = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SHELL")
+
+GRACE = 5.0
+"""Seconds between asking a process group to end and ending it."""
+
+
+def child_environment(process: Process, allowed: Iterable[str] = ()) -> dict[str, str]:
+    """Give what a child may see: an allow-list of ours, the process's own, never a key.
+
+    Raises ValueError for a variable of the process that no environment can hold.
+    """
+    names = {*ALWAYS_SEEN, *allowed, *(name for name in os.environ if name.startswith("LC_"))}
+    inherited = {name: os.environ[name] for name in names if name in os.environ}
+    for name in process.spec.env:
+        if not name or "=" in name:
+            raise ValueError(f"env: {name!r} cannot name a variable")
+    return {
+        **{name: value for name, value in inherited.items() if not _is_secret(name)},
+        **process.spec.env,
+        "COLONIES_COLONYID": process.colony_id,
+        "COLONIES_PROCESSID": process.process_id,
+        "COLONIES_RUNTIMEID": process.assigned_runtime_id,
+    }
+
+
+def _is_secret(name: str) -> bool:
+    return name.startswith("COLONIES_") and name.endswith("PRVKEY")
+
+
+async def start_child(
+    argv: list[str], env: Mapping[str, str], *, cwd: str | None = None, stdin: int | None = None
+) -> asyncio.subprocess.Process:
+    """Start a program at the head of a process group of its own, its output in pipes."""
+    return await asyncio.create_subprocess_exec(
+        *argv,
+        env=env,
+        cwd=cwd,
+        stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+async def end_group(child: asyncio.subprocess.Process) -> None:
+    """End a child and all that it started: SIGTERM, then SIGKILL after the grace period."""
+    _signal_group(child, signal.SIGTERM)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GRACE):
+            await child.wait()
+    kill_group(child)
+    await child.wait()
+
+
+def kill_group(child: asyncio.subprocess.Process) -> None:
+    """Kill what is left of a child's process group."""
+    _signal_group(child, signal.SIGKILL)
+
+
+def _signal_group(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    # The group has the child's number even after the child itself is gone.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
+
+
+async def read_tail(stream: asyncio.StreamReader, limit: int) -> str:
+    """Read a pipe to its end, keeping the last ``limit`` bytes, as text that can be stored."""
+    tail = bytearray()
+    total = 0
+    while chunk := await stream.read(65536):
+        tail += chunk
+        total += len(chunk)
+        if len(tail) > 2 * limit:
+            del tail[:-limit]
+    text = bytes(tail[-limit:]).decode(errors="replace").replace("\0", "")
+    return text if total <= limit else f"[{total - limit} bytes left out]\n{text}"

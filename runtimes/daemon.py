@@ -1,0 +1,261 @@
+"""The life of a runtime at the hub: join, take work, execute, close, leave.
+
+It outlives the hub's absences and any process that goes wrong; only being told to stop ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+
+from colonies.client import Colonies
+from colonies.client.api import Changes
+from colonies.core.errors import (
+    ColoniesError,
+    ConnectionLost,
+    DeadlineExceeded,
+    Failure,
+    Unavailable,
+)
+from colonies.core.identity import PrivateKey
+from colonies.core.process import Process
+from colonies.core.runtime import Approval
+from colonies.core.runtime import Runtime as Member
+from runtimes.base import Job, Outcome, Runtime, failure
+
+logger = structlog.get_logger()
+
+T = TypeVar("T")
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 10.0
+"""Seconds between attempts to reach the hub, before jitter."""
+
+APPROVAL_PERIOD = 2.0
+"""Seconds between looks whether the owner has let us in."""
+
+AWAY = (ConnectionLost, DeadlineExceeded, Unavailable)
+"""What says that the hub cannot be reached just now."""
+
+
+class Daemon:
+    """Executes processes with one plugin, for one colony, as one runtime."""
+
+    def __init__(
+        self,
+        colonies: Colonies,
+        plugin: Runtime,
+        *,
+        member: Member,
+        owner: PrivateKey | None,
+        slots: int,
+        heartbeat: float,
+        drain: float,
+    ) -> None:
+        """Take who we are (``member``) and, if it is here, the key that lets us in (``owner``).
+
+        ``slots`` is how many processes run at once, ``heartbeat`` the seconds between signs of
+        life, ``drain`` the seconds that running processes have when told to stop.
+        """
+        self._colonies = colonies
+        self._plugin = plugin
+        self._member = member
+        self._owner = owner
+        self._slots = slots
+        self._heartbeat = heartbeat
+        self._drain = drain
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Take nothing more, finish what runs, leave; a second call does not wait for it."""
+        if self._stopping.is_set():
+            self._cancel(list(self._running))
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Live until told to stop."""
+        await self._plugin.open()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                taking = tasks.create_task(self._take_work(tasks))
+                beating = tasks.create_task(self._beat())
+                await self._stopping.wait()
+                logger.info("runtime draining", running=len(self._running))
+                taking.cancel()
+                await self._finish()
+                beating.cancel()
+        finally:
+            await self._plugin.close()
+        logger.info("runtime stopped")
+
+    async def _take_work(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            try:
+                await self._join()
+                await self._accept(tasks)
+            except Failure as error:
+                logger.warning("shut out by the hub", error=error.message)
+                await asyncio.sleep(APPROVAL_PERIOD)
+            except ColoniesError as error:
+                logger.warning("hub away", error=str(error))
+                await asyncio.sleep(FIRST_PAUSE)
+
+    async def _join(self) -> None:
+        """Wait until we are an approved member, becoming one ourselves if we hold the key."""
+        is_asked = False
+        while not await self._is_approved():
+            if not is_asked:
+                logger.info("waiting for approval", **self._advice())
+                is_asked = True
+            await asyncio.sleep(APPROVAL_PERIOD)
+
+    def _advice(self) -> dict[str, str]:
+        member = self._member
+        return {
+            "runtime": member.runtime_id,
+            "ask": f"colonies runtime add --runtimeid {member.runtime_id} --name {member.name} "
+            f"--type {member.runtime_type} --approve",
+        }
+
+    async def _is_approved(self) -> bool:
+        caller = await persist(self._colonies.get_caller)
+        ours = [one for one in caller.memberships if one.colony_id == self._member.colony_id]
+        if any(one.state is Approval.APPROVED for one in ours):
+            return True
+        if self._owner is None:
+            return False
+        owner = self._colonies.acting_as(self._owner)
+        if not ours:
+            await owner.add_runtime(self._member)
+            await owner.approve_runtime(self._member.runtime_id)
+            logger.info("runtime registered", runtime=self._member.runtime_id)
+            return True
+        return False
+
+    async def _accept(self, tasks: asyncio.TaskGroup) -> None:
+        work = await self._colonies.subscribe_assignments(
+            self._member.colony_id,
+            credit=self._slots,
+            heartbeat=self._heartbeat,
+            holding=lambda: list(self._running),
+        )
+        logger.info(
+            "runtime ready",
+            runtime=self._member.runtime_id,
+            type=self._member.runtime_type,
+            slots=self._slots,
+        )
+        try:
+            async for process in work:
+                task = tasks.create_task(self._execute(process))
+                self._running[process.process_id] = task
+        finally:
+            await asyncio.shield(self._give_back(work))
+
+    async def _give_back(self, work: Changes) -> None:
+        """Take nothing more; what was pushed meanwhile is somebody else's to run."""
+        await work.close()
+        for process in work.unread():
+            await self._release(process)
+
+    async def _execute(self, process: Process) -> None:
+        """Execute one process and have its outcome recorded; no process ends the daemon."""
+        log = logger.bind(process=process.process_id, func=process.spec.func)
+        log.info("process started")
+        try:
+            outcome = await self._outcome(process)
+            if outcome is None:
+                log.warning("process stopped", error="maximum execution time")
+            else:
+                await self._close(process, outcome)
+                log.info("process closed", is_success=outcome.is_success, errors=outcome.errors)
+        except asyncio.CancelledError:
+            log.warning("process stopped", error="no longer ours")
+            if self._stopping.is_set():
+                await self._release(process)
+        except Failure as error:
+            log.warning("outcome refused", error=error.message)
+        finally:
+            del self._running[process.process_id]
+
+    async def _outcome(self, process: Process) -> Outcome | None:
+        """Give how the execution ended; None when its time ran out, which is the hub's to judge."""
+        limit = process.spec.max_exec_time
+        try:
+            async with asyncio.timeout(limit if limit > 0 else None) as timer:
+                return await self._plugin.execute(process, Job(self._attribute(process)))
+        except TimeoutError as error:
+            return None if timer.expired() else _failure_of(error)
+        except Exception as error:
+            logger.exception("plugin failed", process=process.process_id)
+            return _failure_of(error)
+
+    def _attribute(self, process: Process) -> Callable[[str, str], Awaitable[None]]:
+        async def add(key: str, value: str) -> None:
+            await self._colonies.add_attribute(process.process_id, key, value)
+
+        return add
+
+    async def _close(self, process: Process, outcome: Outcome) -> None:
+        """Record the outcome, however long the hub is away; the same close twice is harmless."""
+        id_ = process.process_id
+        if not outcome.is_success:
+            await persist(lambda: self._colonies.close_failed(id_, outcome.errors))
+            return
+        try:
+            await persist(lambda: self._colonies.close_successful(id_, outcome.output))
+        except Failure as error:
+            if error.status not in (400, 413):
+                raise
+            reason = f"the output was refused: {error.message}"
+            await persist(lambda: self._colonies.close_failed(id_, [reason]))
+
+    async def _release(self, process: Process) -> None:
+        try:
+            await self._colonies.release(process.process_id)
+            logger.info("process released", process=process.process_id)
+        except ColoniesError as error:
+            logger.warning("process not released", error=str(error))
+
+    async def _beat(self) -> None:
+        """Give signs of life; stop what the hub says is not ours any more."""
+        while True:
+            await asyncio.sleep(self._heartbeat)
+            try:
+                self._cancel(await self._colonies.renew(self._running, self._member.colony_id))
+            except ColoniesError as error:
+                logger.debug("heartbeat failed", error=str(error))
+
+    def _cancel(self, process_ids: list[str]) -> None:
+        for process_id in process_ids:
+            if task := self._running.get(process_id):
+                task.cancel()
+
+    async def _finish(self) -> None:
+        """Let what runs finish; release what has not in time."""
+        running = list(self._running.values())
+        if running:
+            await asyncio.wait(running, timeout=self._drain)
+            self._cancel(list(self._running))
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+async def persist(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call until the hub answers it."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await call()
+        except AWAY as error:
+            logger.debug("hub away", error=str(error))
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _failure_of(error: Exception) -> Outcome:
+    return failure(f"{type(error).__name__}: {error}".replace("\0", ""))

@@ -1,0 +1,221 @@
+"""``colonies-run NAME``: find a plugin by its entry point, and run it until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, get_type_hints
+
+import click
+import msgspec
+
+from colonies import logs, settings
+from colonies.client import Keychain, connect
+from colonies.client.keychain import find_key
+from colonies.core.errors import ColoniesError, Misconfigured
+from colonies.core.identity import PrivateKey
+from colonies.core.runtime import Runtime as Member
+from colonies.options import CLIENT, flags_for, setting_options
+from colonies.settings import Settings
+from runtimes.base import Help, Runtime
+from runtimes.daemon import Daemon
+
+GROUP = "colonies.runtimes"
+
+USAGE = 2
+"""The exit code for a setting, a key or a plugin that is wrong."""
+
+
+class Plugins(click.Group):
+    """Every installed plugin as a command, with its settings as options."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names of the installed plugins."""
+        del ctx
+        return sorted(entry.name for entry in entry_points(group=GROUP))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a plugin and make its command."""
+        del ctx
+        found = entry_points(group=GROUP, name=cmd_name)
+        if not found:
+            return None
+        try:
+            plugin = next(iter(found)).load()
+        except ImportError as error:
+            raise click.ClickException(f"plugin {cmd_name} cannot be imported: {error}") from error
+        return _command(cmd_name, plugin)
+
+
+def _command(name: str, plugin: type[Runtime]) -> click.Command:
+    own = msgspec.structs.fields(plugin.Settings)
+
+    @setting_options(*CLIENT, "runtime_id")
+    @click.option("--name", help="Name of this runtime in the colony (default: plugin and host).")
+    @click.option(
+        "--type",
+        "runtime_type",
+        default=plugin.runtime_type,
+        show_default=True,
+        help="Type of processes to take.",
+    )
+    @click.option(
+        "--slots",
+        type=click.IntRange(1, 10_000),
+        default=1,
+        show_default=True,
+        help="Processes run at once.",
+    )
+    @click.option(
+        "--cores",
+        type=click.IntRange(0),
+        default=os.cpu_count() or 0,
+        show_default=True,
+        help="Cores declared to the colony.",
+    )
+    @click.option(
+        "--mem",
+        type=click.IntRange(0),
+        default=_memory(),
+        show_default=True,
+        help="Memory declared to the colony, in MiB.",
+    )
+    @click.option(
+        "--gpus",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="GPUs declared to the colony.",
+    )
+    @click.option(
+        "--heartbeat",
+        type=click.FloatRange(0.1, 3600),
+        default=10,
+        show_default=True,
+        help="Seconds between signs of life.",
+    )
+    @click.option(
+        "--drain",
+        type=click.FloatRange(0),
+        default=30,
+        show_default=True,
+        help="Seconds that running processes have after SIGTERM.",
+    )
+    @click.option("-v", "--verbose", is_flag=True, help="Log every call.")
+    def run(**options: Any) -> None:
+        logs.configure(verbose=options["verbose"])
+        given = {field.name: options.pop(field.name) for field in own}
+        _run(plugin, name, _plugin_settings(name, plugin, given), options)
+
+    for field in reversed(own):
+        run = _plugin_option(name, plugin, field)(run)
+    return click.command(name, help=plugin.__doc__)(run)
+
+
+def _plugin_option(
+    plugin_name: str, plugin: type[Runtime], field: msgspec.structs.FieldInfo
+) -> Callable[[Any], Any]:
+    hint = get_type_hints(plugin.Settings, include_extras=True)[field.name]
+    flags, kind = flags_for("--" + field.name.replace("_", "-"), hint.__origin__)
+    texts = [extra.text for extra in hint.__metadata__ if isinstance(extra, Help)]
+    return click.option(
+        *flags,
+        field.name,
+        type=kind,
+        default=None,
+        multiple=str(hint.__origin__).startswith("list"),
+        envvar=f"COLONIES_{plugin_name}_{field.name}".upper().replace("-", "_"),
+        show_envvar=True,
+        help="".join(f"{text}." for text in texts),
+    )
+
+
+def _plugin_settings(name: str, plugin: type[Runtime], given: dict[str, Any]) -> Any:
+    """Put a plugin's settings together: flag or environment, then file, then default."""
+    table = settings.load_table(name)
+    table |= {key: value for key, value in given.items() if value not in (None, ())}
+    try:
+        return msgspec.convert(table, plugin.Settings)
+    except msgspec.ValidationError as error:
+        raise Misconfigured(f"settings of {name}: {error}") from error
+
+
+def _run(plugin: type[Runtime], name: str, plugin_settings: Any, options: dict[str, Any]) -> None:
+    config = settings.load({key: options.get(key) for key in settings.SETTINGS})
+    if not config.colony_id:
+        raise Misconfigured("which colony? Give --colonyid or set COLONIES_COLONYID")
+    # One file name for one runtime: host and colony keep the identities of many apart.
+    label = options["name"] or f"{name}-{platform.node() or 'localhost'}"
+    key = _identity(config, label)
+    member = Member(
+        runtime_id=key.id,
+        runtime_type=options["runtime_type"],
+        name=label,
+        colony_id=config.colony_id,
+        cores=options["cores"],
+        mem=options["mem"],
+        gpus=options["gpus"],
+        cpu=platform.machine(),
+    )
+    asyncio.run(_live(config, plugin(plugin_settings), member, key, options))
+
+
+async def _live(
+    config: Settings, plugin: Runtime, member: Member, key: PrivateKey, options: dict[str, Any]
+) -> None:
+    async with connect(config, key=key) as colonies:
+        daemon = Daemon(
+            colonies,
+            plugin,
+            member=member,
+            owner=_owner(config),
+            slots=options["slots"],
+            heartbeat=options["heartbeat"],
+            drain=options["drain"],
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, daemon.stop)
+        await daemon.run()
+
+
+def _identity(config: Settings, label: str) -> PrivateKey:
+    """Give our key: the one that the settings name, else the one kept for this name."""
+    if config.runtime_id or config.runtime_prvkey:
+        return find_key(config, "runtime")
+    return Keychain.of(config).named(f"{label}.{config.colony_id[:16]}")
+
+
+def _owner(config: Settings) -> PrivateKey | None:
+    """Give the colony owner's key if it happens to be here; then nobody needs to be asked."""
+    try:
+        return find_key(config, "colony")
+    except Misconfigured:
+        return None
+
+
+def _memory() -> int:
+    """Give this machine's memory in MiB, or 0 where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    except (ValueError, OSError):
+        return 0
+
+
+def main() -> None:
+    """Run ``colonies-run``."""
+    command = Plugins(
+        name="colonies-run",
+        help="Run a runtime: put this machine to work for a colony.",
+        no_args_is_help=True,
+    )
+    try:
+        command(standalone_mode=True)
+    except ColoniesError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(USAGE)

@@ -1,0 +1,128 @@
+"""Run a process as a call of a Python function, in a child process that is kept for the next."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from colonies.core.process import Process
+from runtimes.base import Help, Job, Outcome, Runtime, failure
+from runtimes.child import child_environment, end_group
+
+
+class Python(Runtime):
+    """Calls functions: func is ``module:function``, what it returns is the output."""
+
+    runtime_type = "python"
+
+    class Settings(Runtime.Settings, frozen=True):
+        """What the owner allows."""
+
+        allow: Annotated[
+            list[str],
+            Help("Module whose functions may be called, with those inside it; repeatable"),
+        ] = []
+        path: Annotated[
+            list[str], Help("Folder to import from, before all others; repeatable")
+        ] = []
+        pass_env: Annotated[
+            list[str], Help("Variable of this environment that functions may see; repeatable")
+        ] = []
+
+    settings: Settings
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._idle: list[_Interpreter] = []
+
+    async def close(self) -> None:
+        """End the interpreters that are kept."""
+        while self._idle:
+            await self._idle.pop().end()
+
+    async def execute(self, process: Process, job: Job) -> Outcome:
+        """Call the function; an exception is a failure with its text."""
+        del job
+        module = process.spec.func.partition(":")[0]
+        if not self._allows(module):
+            return failure(f"func: module {module!r} is not allowed here")
+        try:
+            environment = child_environment(process, self.settings.pass_env)
+        except ValueError as error:
+            return failure(str(error))
+        interpreter = self._idle.pop() if self._idle else await _Interpreter.start(self._path())
+        try:
+            outcome = await interpreter.call(process, environment)
+        except BaseException:
+            # Whatever state it is in now, nobody shall inherit it.
+            await asyncio.shield(interpreter.end())
+            raise
+        if interpreter.is_alive:
+            self._idle.append(interpreter)
+        return outcome
+
+    def _allows(self, module: str) -> bool:
+        allowed = self.settings.allow
+        return not allowed or any(f"{module}.".startswith(f"{name}.") for name in allowed)
+
+    def _path(self) -> list[str]:
+        return [str(Path(folder).expanduser().absolute()) for folder in self.settings.path or ["."]]
+
+
+class _Interpreter:
+    """A child that answers one JSON line with another; its prints go to our standard error."""
+
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        self._child = child
+
+    @classmethod
+    async def start(cls, path: list[str]) -> _Interpreter:
+        # The child's first act is to make room for a function's own prints; see python_child.
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "runtimes.python_child",
+            *path,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={name: value for name, value in os.environ.items() if "PRVKEY" not in name},
+            start_new_session=True,
+            limit=64 * 1024 * 1024,
+        )
+        return cls(child)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._child.returncode is None
+
+    async def call(self, process: Process, environment: dict[str, str]) -> Outcome:
+        spec = process.spec
+        request = {
+            "func": spec.func,
+            "args": spec.args,
+            "kwargs": spec.kwargs,
+            "env": environment,
+        }
+        stdin, stdout = self._child.stdin, self._child.stdout
+        if stdin is None or stdout is None:
+            raise RuntimeError("the interpreter has no pipes")
+        try:
+            stdin.write(json.dumps(request).encode() + b"\n")
+            await stdin.drain()
+            answer = await stdout.readline()
+        except ConnectionError:
+            answer = b""
+        if not answer:
+            code = await self._child.wait()
+            return failure(f"the interpreter ended with code {code}")
+        reply = json.loads(answer)
+        return Outcome(
+            output=reply["output"], errors=reply["errors"], is_success=not reply["errors"]
+        )
+
+    async def end(self) -> None:
+        await end_group(self._child)

@@ -1,0 +1,73 @@
+"""The inside of the `python` runtime's child: calls functions, one JSON line each.
+
+A request is ``{"func", "args", "kwargs", "env"}``, the answer ``{"output", "errors"}``. Both
+pipes are taken away from the functions first: they read nothing, and print to standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from colonies.core.process import decode_argument, encode_argument
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    sys.path[:0] = sys.argv[1:]
+    requests, answers = _take_pipes()
+    for line in requests:
+        answers.write(json.dumps(_answer(json.loads(line))) + "\n")
+        answers.flush()
+
+
+def _take_pipes() -> tuple[TextIO, TextIO]:
+    requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, answers
+
+
+def _answer(request: dict[str, Any]) -> dict[str, list[str]]:
+    os.environ.clear()
+    os.environ.update(request["env"])
+    try:
+        function = _find(request["func"])
+        result = function(
+            *(decode_argument(text) for text in request["args"]),
+            **{name: decode_argument(text) for name, text in request["kwargs"].items()},
+        )
+        if inspect.isawaitable(result):
+            result = asyncio.run(_wait(result))
+        output = [] if result is None else [encode_argument(result)]
+    except Exception as error:  # noqa: BLE001 - whatever a function raises is its answer
+        return {"output": [], "errors": [f"{type(error).__name__}: {error}".replace("\0", "")]}
+    return {"output": output, "errors": []}
+
+
+async def _wait(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _find(func: str) -> Callable[..., Any]:
+    module, _, name = func.partition(":")
+    if not module or not name:
+        raise ValueError(f"func: expected module:function, not {func!r}")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    if not callable(found):
+        raise TypeError(f"{func} cannot be called")
+    return found  # type: ignore[no-any-return]  # that it is callable is all that can be known
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Run a process as a command: func is the program, args are its arguments."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import msgspec
+
+from colonies.core.process import Process
+from runtimes.base import Help, Job, Outcome, Runtime, failure
+from runtimes.child import child_environment, end_group, kill_group, read_tail, start_child
+
+PIPE_PATIENCE = 1.0
+"""Seconds that a finished command's own children may go on holding its pipes."""
+
+
+class Shell(Runtime):
+    """Runs commands. Standard output, by line, is the output."""
+
+    runtime_type = "shell"
+
+    class Settings(Runtime.Settings, frozen=True):
+        """What the owner allows."""
+
+        allow_shell: Annotated[
+            bool, Help("Hand func and args to /bin/sh as one line, with all that it can do")
+        ] = False
+        pass_env: Annotated[
+            list[str], Help("Variable of this environment that commands may see; repeatable")
+        ] = []
+        cwd: Annotated[str, Help("Folder that commands run in (default: this one)")] = ""
+        max_output: Annotated[int, Help("Bytes of output kept; of more, the end is kept")] = 262144
+
+    settings: Settings
+
+    async def execute(self, process: Process, job: Job) -> Outcome:
+        """Run the command; exit code 0 is success."""
+        del job
+        argv = self._argv(process)
+        if not argv[0]:
+            return failure("func: expected a program")
+        try:
+            environment = child_environment(process, self.settings.pass_env)
+            child = await start_child(argv, environment, cwd=self.settings.cwd or None)
+        except (OSError, ValueError) as error:
+            return failure(f"cannot start {argv[0]!r}: {error}")
+        try:
+            return await self._follow(child)
+        finally:
+            await asyncio.shield(end_group(child))
+
+    def _argv(self, process: Process) -> list[str]:
+        words = [process.spec.func, *process.spec.args]
+        return ["/bin/sh", "-c", " ".join(words)] if self.settings.allow_shell else words
+
+    async def _follow(self, child: asyncio.subprocess.Process) -> Outcome:
+        async with asyncio.TaskGroup() as tasks:
+            pipes = [
+                tasks.create_task(read_tail(pipe, self.settings.max_output))
+                for pipe in (child.stdout, child.stderr)
+                if pipe is not None
+            ]
+            code = await child.wait()
+            _, open_pipes = await asyncio.wait(pipes, timeout=PIPE_PATIENCE)
+            if open_pipes:
+                kill_group(child)
+        output, complaint = (pipe.result() for pipe in pipes)
+        if code == 0:
+            return Outcome(output=output.splitlines())
+        errors = [_ending(code), *complaint.splitlines()]
+        return msgspec.structs.replace(failure(*errors), output=[])
+
+
+def _ending(code: int) -> str:
+    return f"exit code {code}" if code > 0 else f"killed by signal {-code}"
