@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 
 from colonies.core.process import Process
 
@@ -39,19 +40,45 @@ def _is_secret(name: str) -> bool:
     return name.startswith("COLONIES_") and name.endswith("PRVKEY")
 
 
-async def start_child(
-    argv: list[str], env: Mapping[str, str], *, cwd: str | None = None, stdin: int | None = None
-) -> asyncio.subprocess.Process:
-    """Start a program at the head of a process group of its own, its output in pipes."""
-    return await asyncio.create_subprocess_exec(
-        *argv,
-        env=env,
-        cwd=cwd,
-        stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
+@dataclass(frozen=True)
+class Child:
+    """A running program and the reading ends of its output."""
+
+    process: asyncio.subprocess.Process
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader
+
+
+async def start_child(argv: list[str], env: Mapping[str, str], *, cwd: str | None = None) -> Child:
+    """Start a program at the head of a process group of its own, its output in pipes.
+
+    The pipes are ours and not asyncio's, whose ``wait`` would go on until every descendant that
+    holds them is gone as well. Raises OSError or ValueError when it cannot be started.
+    """
+    with ExitStack() as ends:
+        stdout, write_stdout = await _pipe(ends)
+        stderr, write_stderr = await _pipe(ends)
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            env=env,
+            cwd=cwd,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=write_stdout,
+            stderr=write_stderr,
+            start_new_session=True,
+        )
+    return Child(process, stdout, stderr)
+
+
+async def _pipe(ends: ExitStack) -> tuple[asyncio.StreamReader, int]:
+    """Give a reader, and the end to write to, which is closed here with ``ends``."""
+    reading, writing = os.pipe()
+    ends.callback(os.close, writing)
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb")
     )
+    return reader, writing
 
 
 async def end_group(child: asyncio.subprocess.Process) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-import msgspec
-
 from colonies.core.process import Process
 from runtimes.base import Help, Job, Outcome, Runtime, failure
-from runtimes.child import child_environment, end_group, kill_group, read_tail, start_child
+from runtimes.child import Child, child_environment, end_group, kill_group, read_tail, start_child
 
 PIPE_PATIENCE = 1.0
 """Seconds that a finished command's own children may go on holding its pipes."""
@@ -48,28 +46,27 @@ class Shell(Runtime):
         try:
             return await self._follow(child)
         finally:
-            await asyncio.shield(end_group(child))
+            await asyncio.shield(end_group(child.process))
 
     def _argv(self, process: Process) -> list[str]:
         words = [process.spec.func, *process.spec.args]
         return ["/bin/sh", "-c", " ".join(words)] if self.settings.allow_shell else words
 
-    async def _follow(self, child: asyncio.subprocess.Process) -> Outcome:
+    async def _follow(self, child: Child) -> Outcome:
+        limit = self.settings.max_output
         async with asyncio.TaskGroup() as tasks:
             pipes = [
-                tasks.create_task(read_tail(pipe, self.settings.max_output))
-                for pipe in (child.stdout, child.stderr)
-                if pipe is not None
+                tasks.create_task(read_tail(child.stdout, limit)),
+                tasks.create_task(read_tail(child.stderr, limit)),
             ]
-            code = await child.wait()
-            _, open_pipes = await asyncio.wait(pipes, timeout=PIPE_PATIENCE)
-            if open_pipes:
-                kill_group(child)
-        output, complaint = (pipe.result() for pipe in pipes)
-        if code == 0:
-            return Outcome(output=output.splitlines())
-        errors = [_ending(code), *complaint.splitlines()]
-        return msgspec.structs.replace(failure(*errors), output=[])
+            code = await child.process.wait()
+            _, held = await asyncio.wait(pipes, timeout=PIPE_PATIENCE)
+            if held:
+                kill_group(child.process)
+        output, complaint = (pipe.result().splitlines() for pipe in pipes)
+        if code != 0:
+            return failure(_ending(code), *complaint)
+        return Outcome(output=output)
 
 
 def _ending(code: int) -> str:

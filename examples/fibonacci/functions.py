@@ -2,7 +2,7 @@
 
 
 def fibonacci(n: int) -> int:
-    """Give the n-th Fibonacci number, counting from fibonacci(0) = 0."""
+    """Give the n-th Fibonacci number; number 0 is 0, number 1 is 1."""
     if n < 0:
         raise ValueError("n: expected 0 or more")
     last, this = 0, 1

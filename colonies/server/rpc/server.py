@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import colonies
+from colonies.version import __version__
 from colonies.core.colony import Colony, Statistics
 from colonies.core.runtime import Approval, Runtime
 from colonies.core.wire import Wire
@@ -43,7 +43,7 @@ class GetVersion(Request):
 @rpc("versionmsg", rule=anyone)
 async def version(_call: Call, _msg: GetVersion, _: None) -> Version:
     """Give the hub's version; the only call that needs no signature."""
-    return Version(build_version=colonies.__version__, build_time="")
+    return Version(build_version=__version__, build_time="")
 
 
 class GetStatistics(Request):

@@ -1,0 +1,188 @@
+"""``colonies-run`` as the program that it is, at a real hub."""
+
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from colonies.client import Keychain, connect
+from colonies.core.process import State
+from colonies.server.app import Server
+from tests.programs import ROOT, Program, environment
+
+COMMAND = Path(sys.executable).with_name("colonies-run")
+FUNCTIONS = "tests.runtimes.functions"
+
+
+@pytest.fixture
+def launch(server, colony, people, tmp_path):
+    """Start a plugin, by default with the colony owner's key, so that it lets itself in."""
+
+    def make(name, *options, owner=True, **env):
+        settings = {
+            **environment(server, colony),
+            "COLONIES_KEYCHAIN": str(tmp_path / "keychain"),
+            **({"COLONIES_COLONYPRVKEY": people.colony_owner.hex} if owner else {}),
+            **env,
+        }
+        return Program(COMMAND, name, *options, env=settings)
+
+    return make
+
+
+async def test_it_lets_itself_in_works_and_leaves_on_sigterm(launch, member):
+    async with launch("python", "--path", ROOT, "--slots", "2") as running:
+        await running.line_with("runtime ready")
+        process = await member.submit(f"{FUNCTIONS}:add", 1, 2, runtime_type="python")
+        assert ["3"] == (await process.wait(20)).output
+        running.send(signal.SIGTERM)
+        assert 0 == await running.finish()
+
+
+async def test_it_waits_until_the_owner_has_let_it_in(launch, member, client, people, tmp_path):
+    async with launch("shell", "--name", "one", owner=False) as running:
+        line = await running.line_with("waiting for approval")
+        (identity,) = Keychain(tmp_path / "keychain").list()
+        assert identity in line
+        owner = client.acting_as(people.colony_owner)
+        await owner.add_runtime(
+            msgspec.structs.replace(
+                await owner.get_runtime(people.runtime.id),
+                runtime_id=identity,
+                runtime_type="shell",
+                name="one",
+            )
+        )
+        await owner.approve_runtime(identity)
+        await running.line_with("runtime ready")
+        assert ["hello"] == (
+            await (await member.submit("echo", "hello", runtime_type="shell")).wait(20)
+        ).output
+
+
+async def test_it_finds_its_identity_again(launch, tmp_path):
+    for _ in range(2):
+        async with launch("shell", "--name", "one") as running:
+            await running.line_with("runtime ready")
+            running.send(signal.SIGTERM)
+            assert 0 == await running.finish()
+    assert 1 == len(Keychain(tmp_path / "keychain").list())
+
+
+async def test_a_bad_process_does_not_end_it(launch, member):
+    async with launch("python", "--path", ROOT) as running:
+        await running.line_with("runtime ready")
+        for func in (f"{FUNCTIONS}:leave", "no.such:thing", f"{FUNCTIONS}:unspeakable"):
+            done = await (await member.submit(func, runtime_type="python")).wait(20)
+            assert State.FAILED is done.state
+        good = await member.submit(f"{FUNCTIONS}:add", 1, runtime_type="python")
+        assert State.SUCCESS is (await good.wait(20)).state
+
+
+async def test_what_runs_too_long_is_stopped_here_and_failed_by_the_hub(launch, member, server):
+    async with launch("shell") as running:
+        await running.line_with("runtime ready")
+        process = await member.submit("sleep", 1000, runtime_type="shell", max_exec_time=1)
+        await running.line_with("process stopped")
+        await server.ticker.run_once()
+        done = await process.wait(20)
+        assert ["Maximum execution time limit exceeded"] == done.errors
+        after = await member.submit("echo", "free again", runtime_type="shell")
+        assert ["free again"] == (await after.wait(20)).output
+
+
+async def test_what_the_hub_takes_away_is_stopped(launch, member):
+    async with launch("shell", "--heartbeat", "0.2") as running:
+        await running.line_with("runtime ready")
+        process = await member.submit("sleep", 1000, runtime_type="shell")
+        await running.line_with("process started")
+        await member.delete_process(process.id)
+        await running.line_with("no longer ours")
+
+
+async def test_draining_finishes_what_runs_and_takes_nothing_more(launch, member, tmp_path):
+    async with launch("shell", "--slots", "1") as running:
+        await running.line_with("runtime ready")
+        first = await member.submit("sleep", 1, runtime_type="shell")
+        second = await member.submit("echo", runtime_type="shell")
+        await running.line_with("process started")
+        running.send(signal.SIGTERM)
+        assert 0 == await running.finish()
+        assert State.SUCCESS is (await first.wait(1)).state
+        assert State.WAITING is (await member.get_process(second.id)).state
+
+
+async def test_what_does_not_finish_in_time_is_released_for_others(launch, member):
+    async with launch("shell", "--drain", "0") as running:
+        await running.line_with("runtime ready")
+        process = await member.submit("sleep", 1000, runtime_type="shell")
+        await running.line_with("process started")
+        running.send(signal.SIGTERM)
+        assert 0 == await running.finish()
+        assert State.WAITING is (await member.get_process(process.id)).state
+
+
+async def test_it_outlives_the_hub_and_delivers_when_it_is_back(launch, member, server, people):
+    async with launch("shell", COLONIES_SERVERPORT=str(server.port)) as running:
+        await running.line_with("runtime ready")
+        process = await member.submit("sleep", 2, runtime_type="shell")
+        await running.line_with("process started")
+        await server.__aexit__(None, None, None)
+        again = msgspec.structs.replace(server.settings, server_port=server.port)
+        async with Server(again), connect(again, key=people.runtime) as back:
+            assert State.SUCCESS is (await back.wait_for(process.id, 20)).state
+            more = await back.submit("echo", "again", runtime_type="shell")
+            assert ["again"] == (await more.wait(20)).output
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["shell", "--slots", "0"], "--slots"),
+        (["shell", "--port", "many"], "--port"),
+    ],
+)
+async def test_wrong_usage_is_one_clear_message(launch, options, complaint):
+    async with launch(*options) as running:
+        assert 2 == await running.finish()
+    assert any(complaint in line for line in running.lines)
+    assert not any("Traceback" in line for line in running.lines)
+
+
+async def test_without_a_colony_it_says_which_setting_is_missing():
+    async with Program(COMMAND, "shell") as running:
+        assert 2 == await running.finish()
+    assert ["error: which colony? Give --colonyid or set COLONIES_COLONYID"] == running.lines
+
+
+async def test_help_shows_the_settings_of_the_plugin(launch):
+    async with launch("shell", "--help") as running:
+        assert 0 == await running.finish()
+    text = "\n".join(running.lines)
+    assert "--allow-shell" in text
+    assert "COLONIES_SHELL_ALLOW_SHELL" in text
+    assert "--colonyid" in text
+
+
+async def test_a_plugin_of_somebody_else_comes_in_by_the_same_door(launch, member, tmp_path):
+    package = tmp_path / "site" / "their.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: their\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[colonies.runtimes]\nshout = their:Shout\n")
+    (tmp_path / "site" / "their.py").write_text(
+        "from runtimes.base import Runtime, success\n"
+        "class Shout(Runtime):\n"
+        "    '''Shouts.'''\n"
+        "    runtime_type = 'shout'\n"
+        "    async def execute(self, process, job):\n"
+        "        await job.attribute('volume', '11')\n"
+        "        return success(process.spec.args[0].upper())\n"
+    )
+    async with launch("shout", PYTHONPATH=str(tmp_path / "site")) as running:
+        await running.line_with("runtime ready")
+        done = await (await member.submit("say", "hello", runtime_type="shout")).wait(20)
+        assert ["HELLO"] == done.output
+        assert [("volume", "11")] == [(one.key, one.value) for one in done.attributes]

@@ -1,0 +1,120 @@
+import asyncio
+import os
+
+import pytest
+
+from colonies.core.process import decode_argument, encode_argument
+from runtimes.python import Python
+from tests.programs import ROOT
+from tests.runtimes.test_shell import is_alive
+
+MODULE = "tests.runtimes.functions"
+
+
+@pytest.fixture
+async def runtime():
+    plugin = Python(Python.Settings(path=[str(ROOT)]))
+    yield plugin
+    await plugin.close()
+
+
+@pytest.fixture
+def call(runtime, job, process_of):
+    """Call a function of ours as a process would."""
+
+    async def execute(name, *args, **kwargs):
+        process = process_of(
+            f"{MODULE}:{name}",
+            *(encode_argument(arg) for arg in args),
+            kwargs={key: encode_argument(value) for key, value in kwargs.items()},
+        )
+        return await runtime.execute(process, job)
+
+    return execute
+
+
+async def test_arguments_go_in_by_position_and_name_and_the_result_comes_out(call):
+    outcome = await call("add", 2, b=3)
+    assert outcome.is_success
+    assert [5] == [decode_argument(text) for text in outcome.output]
+
+
+async def test_text_stays_text_and_json_becomes_what_it_says(call):
+    outcome = await call("kinds", "a", "1", 1, 1.5, None, [1], {"a": 1}, True)
+    kinds = ["str", "str", "int", "float", "NoneType", "list", "dict", "bool"]
+    assert kinds == decode_argument(outcome.output[0])
+
+
+async def test_a_coroutine_function_is_awaited(call):
+    assert ["soon"] == (await call("later", "soon")).output
+
+
+async def test_none_is_no_output(call):
+    outcome = await call("nothing")
+    assert outcome.is_success
+    assert [] == outcome.output
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "error"),
+    [
+        ("fail", ("because",), "ValueError: because"),
+        ("add", (), "TypeError: "),
+        ("missing", (), "AttributeError: "),
+        ("not_callable", (), "TypeError: "),
+        ("unspeakable", (), "TypeError: "),
+    ],
+)
+async def test_an_exception_is_a_failure_with_its_text(call, name, args, error):
+    outcome = await call(name, *args)
+    assert not outcome.is_success
+    assert outcome.errors[0].startswith(error)
+
+
+@pytest.mark.parametrize("func", ["", "no colon", "no.such.module:f", ":f", "json:"])
+async def test_a_function_that_is_not_there_is_a_failure(runtime, job, process_of, func):
+    outcome = await runtime.execute(process_of(func), job)
+    assert not outcome.is_success
+
+
+async def test_the_interpreter_is_kept_for_the_next_call(call):
+    assert (await call("pid")).output == (await call("pid")).output
+
+
+async def test_an_interpreter_that_dies_is_a_failure_and_the_next_call_gets_a_new_one(call):
+    outcome = await call("leave")
+    assert ["the interpreter ended with code 7"] == outcome.errors
+    assert (await call("add", 1)).is_success
+
+
+async def test_a_function_reads_nothing_from_the_pipe_of_requests(call):
+    assert [""] == (await call("read_stdin")).output
+    assert (await call("add", 1)).is_success
+
+
+async def test_a_function_sees_no_key(call, monkeypatch):
+    monkeypatch.setenv("COLONIES_RUNTIMEPRVKEY", "secret")
+    assert [""] == (await call("see", "COLONIES_RUNTIMEPRVKEY")).output
+    seen = await call("see", "COLONIES_PROCESSID")
+    assert "1" * 64 == decode_argument(seen.output[0])
+
+
+async def test_only_allowed_modules_are_called(job, process_of):
+    plugin = Python(Python.Settings(allow=["tests.runtimes"], path=[str(ROOT)]))
+    try:
+        assert not (await plugin.execute(process_of("os:getcwd"), job)).is_success
+        assert not (await plugin.execute(process_of("tests.runtimes2:f"), job)).is_success
+        assert (await plugin.execute(process_of(f"{MODULE}:pid"), job)).is_success
+    finally:
+        await plugin.close()
+
+
+async def test_cancelling_stops_a_function_in_the_middle(call, tmp_path):
+    fifo = tmp_path / "ready"
+    os.mkfifo(fifo)
+    task = asyncio.create_task(call("sleep_for_ever", str(fifo)))
+    pid = int(await asyncio.to_thread(fifo.read_text))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not is_alive(pid)
