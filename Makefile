@@ -35,13 +35,13 @@ lint: install ## Check style, types, imports and generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cog --check -r docs/*.md
+	$(BIN)/cog --check -r -I docs docs/*.md
 
 test: install ## Run every test
 	$(BIN)/pytest -n auto
 
 docs: install ## Write the generated parts of docs/ again
-	$(BIN)/cog -r docs/*.md
+	$(BIN)/cog -r -I docs docs/*.md
 
 bench: install ## Measure, and print what was measured
 	$(BIN)/python -m bench

@@ -1,0 +1,86 @@
+"""The documentation does what it says: generated parts are current, its code runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.programs import ROOT, Program, environment, python
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = Path(sys.executable).with_name("colonies-run")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Give the code blocks of a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page):
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [] == [target for target in targets if not (page.parent / target).exists()]
+
+
+def test_generated_tables_are_what_the_code_says():
+    pages = [str(page) for page in PAGES if page.parent.name == "docs"]
+    cog = [sys.executable, "-m", "cogapp", "--check", "-r", "-I", str(ROOT / "docs"), *pages]
+    subprocess.run(cog, check=True, capture_output=True)
+
+
+def test_make_help_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    shown = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert phony.split() == [line.split()[0] for line in shown.stdout.splitlines()]
+
+
+async def test_the_program_of_the_readme_runs(server, colony, people, tmp_path):
+    (program,) = blocks(ROOT / "README.md", "python")
+    script = tmp_path / "readme.py"
+    script.write_text(program)
+    env = {
+        **environment(server, colony),
+        "COLONIES_COLONYPRVKEY": people.colony_owner.hex,
+        "COLONIES_KEYCHAIN": str(tmp_path / "keychain"),
+    }
+    async with Program(COMMAND, "shell", env=env) as running:
+        await running.line_with("runtime ready")
+        member = {**env, **environment(server, colony, people.runtime)}
+        async with python(script, env=member) as asking:
+            assert 0 == await asking.finish()
+    assert ["SUCCESS ['hello, colony']"] == asking.lines
+
+
+async def test_the_plugin_of_the_docs_runs(server, colony, people, member, tmp_path):
+    (plugin,) = blocks(ROOT / "docs" / "runtimes.md", "python")
+    (entry,) = blocks(ROOT / "docs" / "runtimes.md", "toml")
+    package = tmp_path / "my_package"
+    metadata = tmp_path / "my_package.dist-info"
+    package.mkdir()
+    metadata.mkdir()
+    (package / "__init__.py").touch()
+    (package / "shout.py").write_text(plugin)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1\n")
+    line = re.search(r"^shout = \"(.*)\"$", entry, re.MULTILINE)
+    (metadata / "entry_points.txt").write_text(f"[colonies.runtimes]\nshout = {line[1]}\n")
+    env = {
+        **environment(server, colony),
+        "COLONIES_COLONYPRVKEY": people.colony_owner.hex,
+        "COLONIES_KEYCHAIN": str(tmp_path / "keychain"),
+        "PYTHONPATH": str(tmp_path),
+    }
+    async with Program(COMMAND, "shout", env=env) as running:
+        await running.line_with("runtime ready")
+        process = await member.submit("say", "hello", runtime_type="shout")
+        assert ["HELLO"] == (await process.wait(20)).output
+
+
+async def test_the_demo_shows_the_main_job_and_leaves_nothing():
+    async with python(ROOT / "examples" / "demo.py") as demo:
+        assert 0 == await demo.finish(), "\n".join(demo.lines)
+    text = "\n".join(demo.lines)
+    assert "fibonacci(90) = 2880067194370816120" in text
+    assert "Next:" in text
