@@ -103,6 +103,6 @@ if __name__ == "__main__":
         except (ColoniesError, TimeoutError, OSError) as error:
             for log in sorted(place.glob("*.log")):
                 click.echo(f"--- {log.name}\n{log.read_text()}", err=True)
-            sys.exit(f"error: {error or 'not done in time'}")
+            sys.exit(f"error: {str(error) or 'not done in time'}")
         except KeyboardInterrupt:
             sys.exit(130)

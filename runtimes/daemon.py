@@ -97,6 +97,7 @@ class Daemon:
         while True:
             try:
                 await self._join()
+                await self._check_type()
                 await self._accept(tasks)
             except Failure as error:
                 logger.warning("shut out by the hub", error=error.message)
@@ -136,6 +137,17 @@ class Daemon:
             logger.info("runtime registered", runtime=self._member.runtime_id)
             return True
         return False
+
+    async def _check_type(self) -> None:
+        """Say so when the colony knows us as another type: that is what we are given."""
+        known = await self._colonies.get_runtime(self._member.runtime_id)
+        if known.runtime_type != self._member.runtime_type:
+            logger.warning(
+                "registered as another type",
+                runtime=known.runtime_id,
+                registered=known.runtime_type,
+                wanted=self._member.runtime_type,
+            )
 
     async def _accept(self, tasks: asyncio.TaskGroup) -> None:
         work = await self._colonies.subscribe_assignments(
@@ -181,7 +193,9 @@ class Daemon:
         except Failure as error:
             log.warning("outcome refused", error=error.message)
         finally:
-            del self._running[process.process_id]
+            # It may have come back to us, as a new execution, while this one was being ended.
+            if self._running.get(process.process_id) is asyncio.current_task():
+                del self._running[process.process_id]
 
     async def _outcome(self, process: Process) -> Outcome | None:
         """Give how the execution ended; None when its time ran out, which is the hub's to judge."""

@@ -151,7 +151,7 @@ def _run(plugin: type[Runtime], name: str, plugin_settings: Any, options: dict[s
         raise Misconfigured("which colony? Give --colonyid or set COLONIES_COLONYID")
     # One file name for one runtime: host and colony keep the identities of many apart.
     label = options["name"] or f"{name}-{platform.node() or 'localhost'}"
-    key = _identity(config, label)
+    key = _identity(config, label, options["runtime_id"])
     member = Member(
         runtime_id=key.id,
         runtime_type=options["runtime_type"],
@@ -184,10 +184,14 @@ async def _live(
         await daemon.run()
 
 
-def _identity(config: Settings, label: str) -> PrivateKey:
-    """Give our key: the one that the settings name, else the one kept for this name."""
-    if config.runtime_id or config.runtime_prvkey:
-        return find_key(config, "runtime")
+def _identity(config: Settings, label: str, runtime_id: str | None) -> PrivateKey:
+    """Give our key: the one that was asked for, else the one kept for this name.
+
+    COLONIES_RUNTIMEID alone does not count: it says as whom a person here asks the hub, and a
+    plugin started beside must not take that identity for its own.
+    """
+    if runtime_id or config.runtime_prvkey:
+        return find_key(msgspec.structs.replace(config, runtime_id=runtime_id or ""), "runtime")
     return Keychain.of(config).named(f"{label}.{config.colony_id[:16]}")
 
 

@@ -12,9 +12,10 @@ from typing import Any, Self
 import structlog
 import uvicorn
 from platformdirs import user_data_path
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from colonies.core.errors import Misconfigured
+from colonies.core.errors import Misconfigured, Unavailable
 from colonies.server.db import Database
 from colonies.server.dispatch import Dispatcher
 from colonies.server.embedded import EmbeddedPostgres
@@ -38,6 +39,12 @@ from colonies.settings import Settings
 logger = structlog.get_logger()
 
 BACKLOG = 1024
+HEADER_TIMEOUT = 10.0
+"""Seconds that a new connection has for the header of its first request."""
+
+MAX_LAG = 1.0
+"""Seconds that the event loop may be late before the hub says that it is not ready."""
+
 GRACE = 5
 """Seconds that calls in flight have when the hub stops."""
 
@@ -64,6 +71,7 @@ class Server:
         self.ticker: Ticker
         self.db: Database
         self.port = settings.server_port
+        self._schema = 0
         self._stack = AsyncExitStack()
         self._serving: asyncio.Task[None]
 
@@ -71,13 +79,15 @@ class Server:
         """Open; raise Misconfigured or Unavailable with nothing left running."""
         async with AsyncExitStack() as stack:
             self.db = await self._open_database(stack)
-            version = await bring_up_to_date(self.db)
+            self._schema = await bring_up_to_date(self.db)
             self.ticker = Ticker(self.db, self.hub, self.metrics, period=self.settings.tick)
             listener = stack.enter_context(_listen(self.settings))
             self.port = listener.getsockname()[1]
             await self._start_serving(stack, listener)
             self._stack = stack.pop_all()
-        logger.info("hub started", port=self.port, schema=version, server=self.settings.server_id)
+        logger.info(
+            "hub started", port=self.port, schema=self._schema, server=self.settings.server_id
+        )
         return self
 
     async def __aexit__(
@@ -94,8 +104,12 @@ class Server:
         await asyncio.shield(self._serving)
 
     async def check_ready(self) -> None:
-        """Raise Unavailable when the database does not answer."""
-        await self.db.fetch_value("ping")
+        """Raise Unavailable when the database is away or changed, or the event loop is late."""
+        version = await self.db.fetch_value("get_schema_version")
+        if version != self._schema:
+            raise Unavailable(f"the database has schema version {version}, not {self._schema}")
+        if self.ticker.lag > MAX_LAG:
+            raise Unavailable(f"the event loop is {self.ticker.lag:.1f} s late")
 
     async def _open_database(self, stack: AsyncExitStack) -> Database:
         url = self.settings.database_url
@@ -137,6 +151,22 @@ class _Uvicorn(uvicorn.Server):
         return nullcontext()
 
 
+class _HttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP, minus those who connect and say nothing."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._silence = self.loop.call_later(HEADER_TIMEOUT, transport.close)
+
+    def on_headers_complete(self) -> None:
+        self._silence.cancel()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._silence.cancel()
+        super().connection_lost(exc)
+
+
 class _WebSocketProtocol(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket, plus a way to drop a peer that does not read."""
 
@@ -150,7 +180,7 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
 def _config(app: Any, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=_HttpProtocol,
         ws=_WebSocketProtocol,
         ws_max_size=settings.max_message_bytes,
         ws_per_message_deflate=False,  # 33 µs and 41 KiB a connection for payloads of base64

@@ -61,7 +61,10 @@ async def _stirred_before(deadline: float, waiter: Waiter) -> bool:
 
 async def take_back(db: Database, hub: Hub, process: Process) -> None:
     """Return a process to the queue that could not be handed over."""
-    if returned := await lifecycle.release(db, process):
+    assignment = lifecycle.Assignment(
+        process.process_id, process.assigned_runtime_id, [process.colony_id]
+    )
+    if returned := await lifecycle.release(db, assignment):
         hub.publish([returned])
 
 

@@ -14,6 +14,7 @@ from colonies.settings import Settings
 if TYPE_CHECKING:
     from colonies.server.db import Database
     from colonies.server.hub import Hub
+    from colonies.server.members import Members
 
 
 class Door(StrEnum):
@@ -56,6 +57,7 @@ class Call:
 
     db: Database
     hub: Hub
+    members: Members
     settings: Settings
     peer: Peer
     caller: str = ""

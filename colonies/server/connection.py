@@ -187,7 +187,8 @@ class Connection(Peer):
         self.leave()
 
     def _refuse_stranger(self) -> None:
-        self.close(POLICY_VIOLATION, "no valid message in time")
+        if not self.is_authenticated:
+            self.close(POLICY_VIOLATION, "no valid message in time")
 
     def _hear(self) -> None:
         if self._heartbeat:

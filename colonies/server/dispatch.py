@@ -26,6 +26,7 @@ from colonies.core.identity import recover
 from colonies.server.call import Call, Peer
 from colonies.server.db import Database
 from colonies.server.hub import Hub
+from colonies.server.members import Members
 from colonies.server.metrics import Metrics
 from colonies.server.rpc import Request, Rpc
 from colonies.settings import Settings
@@ -59,13 +60,14 @@ class Dispatcher:
         self.table = table
         self._db = db
         self._hub = hub
+        self._members = Members(db)
         self._settings = settings
         self._metrics = metrics
 
     async def answer(self, raw: bytes, peer: Peer) -> tuple[Reply, Failure | None]:
         """Give the reply to one message, and the failure that it carries if it does."""
         started = perf_counter()
-        call = Call(self._db, self._hub, self._settings, peer)
+        call = Call(self._db, self._hub, self._members, self._settings, peer)
         rpc = UNKNOWN
         failure: Failure | None = None
         reply = Reply()

@@ -9,7 +9,6 @@ import msgspec
 
 from colonies.core import wire
 from colonies.core.attribute import Attribute, AttributeKind, attribute_id
-from colonies.core.errors import Conflict, NotFound
 from colonies.core.process import Process, ProcessSpec, State, new_id
 from colonies.core.runtime import Runtime
 from colonies.server.db import Statements
@@ -90,53 +89,36 @@ async def claim(
     return claimed
 
 
-async def close(
-    db: Statements, process: Process, state: State, *, output: list[str], errors: list[str]
-) -> Process | None:
-    """End a running process for the runtime that has it; the first close wins.
+class Assignment(msgspec.Struct, frozen=True):
+    """A process as its runtime knows it: by id, in one of the colonies that the runtime is in."""
 
-    Gives None when this very close has happened before; raises Conflict when another has.
-    """
-    closed = await db.fetch_maybe(
+    process_id: str
+    runtime_id: str
+    colony_ids: list[str]
+
+
+async def close(
+    db: Statements,
+    assignment: Assignment,
+    state: State,
+    *,
+    output: list[str],
+    errors: list[str],
+) -> Process | None:
+    """End a running process for the runtime that has it; None when it is not that any more."""
+    return await db.fetch_maybe(
         Process,
         "close_process",
-        colony_id=process.colony_id,
-        process_id=process.process_id,
-        runtime_id=process.assigned_runtime_id,
+        **msgspec.structs.asdict(assignment),
         state=state,
         output=output,
         errors=errors,
     )
-    if closed is None:
-        await _expect_repeat(db, process, (state, output, errors))
-    return closed
 
 
-async def _expect_repeat(
-    db: Statements, process: Process, close: tuple[State, list[str], list[str]]
-) -> None:
-    now = await db.fetch_one(
-        Process,
-        "get_process",
-        process_id=process.process_id,
-        caller=process.assigned_runtime_id,
-        missing=NotFound(f"there is no process <{process.process_id}>"),
-    )
-    if now.assigned_runtime_id != process.assigned_runtime_id:
-        raise Conflict(f"process <{now.process_id}> is no longer assigned to the caller")
-    if (now.state, now.output, now.errors) != close:
-        raise Conflict(f"process <{now.process_id}> has ended already: {now.state.name.lower()}")
-
-
-async def release(db: Statements, process: Process) -> Process | None:
+async def release(db: Statements, assignment: Assignment) -> Process | None:
     """Put an assigned process back in the queue, if its runtime still has it."""
-    return await db.fetch_maybe(
-        Process,
-        "release_process",
-        colony_id=process.colony_id,
-        process_id=process.process_id,
-        runtime_id=process.assigned_runtime_id,
-    )
+    return await db.fetch_maybe(Process, "release_process", **msgspec.structs.asdict(assignment))
 
 
 async def expire(db: Statements) -> list[Process]:

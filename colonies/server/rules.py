@@ -14,10 +14,11 @@ import msgspec
 
 from colonies.core.attribute import Attribute
 from colonies.core.colony import Colony
-from colonies.core.errors import Failure, Forbidden, NotFound
+from colonies.core.errors import Conflict, Failure, Forbidden, NotFound
 from colonies.core.process import Process
 from colonies.core.runtime import Runtime
 from colonies.server.call import Call
+from colonies.server.lifecycle import Assignment
 
 Check = Callable[[Call, Any], Awaitable[Any]]
 
@@ -139,17 +140,31 @@ def member_of_process(of: str) -> Rule:
 
 
 def assignee(of: str) -> Rule:
-    """Let the approved runtime call that the process is assigned to; gives the process."""
+    """Let the approved runtime call that the process is assigned to; gives its assignment.
+
+    That it is the assignee, the statement checks that makes the change; `refuse_assignee` then
+    says why it did not.
+    """
     path = attrgetter(of)
 
-    async def check(call: Call, msg: Any) -> Process:
-        process = await find_process(call, path(msg))
-        call.hub.hear(await _approved_member(call, process.colony_id))
-        if process.assigned_runtime_id != call.caller:
-            raise Forbidden(f"process <{process.process_id}> is not assigned to the caller")
-        return process
+    async def check(call: Call, msg: Any) -> Assignment:
+        runtimes = [one for one in await call.members.of(call.caller) if one.is_approved]
+        if not runtimes:
+            raise await refuse_assignee(call, path(msg))
+        for runtime in runtimes:
+            call.hub.hear(runtime)
+        return Assignment(path(msg), call.caller, [runtime.colony_id for runtime in runtimes])
 
     return Rule("the runtime that the process is assigned to", check)
+
+
+async def refuse_assignee(call: Call, process_id: str) -> Failure:
+    """Give why a change was not the caller's to make, or not possible any more."""
+    process = await find_process(call, process_id)
+    await _approved_member(call, process.colony_id)
+    if process.assigned_runtime_id != call.caller:
+        return Forbidden(f"process <{process_id}> is not assigned to the caller")
+    return Conflict(f"process <{process_id}> has ended already: {process.state.name.lower()}")
 
 
 def reader_of_attribute(of: str) -> Rule:
@@ -183,8 +198,8 @@ member_somewhere = Rule("an approved runtime, or a colony's owner", _members_col
 
 async def colonies_of(call: Call) -> frozenset[str]:
     """Give the colonies whose processes the caller may read."""
-    memberships = await call.db.fetch_all(Runtime, "list_memberships", caller=call.caller)
-    colony_ids = {runtime.colony_id for runtime in memberships if runtime.is_approved}
+    runtimes = await call.members.of(call.caller)
+    colony_ids = {runtime.colony_id for runtime in runtimes if runtime.is_approved}
     if await call.db.fetch_maybe(Colony, "get_colony", colony_id=call.caller):
         colony_ids.add(call.caller)
     return frozenset(colony_ids)
@@ -233,13 +248,10 @@ async def _approved_member(call: Call, colony_id: str) -> Runtime:
 
 
 async def _membership(call: Call, colony_id: str) -> Runtime:
-    return await call.db.fetch_one(
-        Runtime,
-        "get_membership",
-        colony_id=colony_id,
-        caller=call.caller,
-        missing=Forbidden(f"<{call.caller}> is not a member of colony <{colony_id}>"),
-    )
+    for runtime in await call.members.of(call.caller):
+        if runtime.colony_id == colony_id:
+            return runtime
+    raise Forbidden(f"<{call.caller}> is not a member of colony <{colony_id}>")
 
 
 def not_approved(runtime: Runtime) -> Failure:

@@ -31,6 +31,7 @@ class Ticker:
         self._hub = hub
         self._metrics = metrics
         self._period = period
+        self.lag = 0.0
 
     async def run(self) -> None:
         """Run until cancelled; a database that is away is waited for."""
@@ -38,7 +39,8 @@ class Ticker:
         for tick in count():
             due = loop.time() + self._period
             await asyncio.sleep(self._period)
-            self._metrics.loop_lag.set(max(0.0, loop.time() - due))
+            self.lag = max(0.0, loop.time() - due)
+            self._metrics.loop_lag.set(self.lag)
             try:
                 await self.run_once(stir=tick % STIR_EVERY == 0)
             except Unavailable as error:

@@ -6,7 +6,7 @@ import pytest
 from colonies.core.process import decode_argument, encode_argument
 from runtimes.python import Python
 from tests.programs import ROOT
-from tests.runtimes.test_shell import is_alive
+from tests.runtimes.test_shell import gone
 
 MODULE = "tests.runtimes.functions"
 
@@ -117,4 +117,4 @@ async def test_cancelling_stops_a_function_in_the_middle(call, tmp_path):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not is_alive(pid)
+    assert await gone(pid)

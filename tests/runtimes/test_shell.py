@@ -1,5 +1,6 @@
 import asyncio
 import os
+import select
 import sys
 from pathlib import Path
 
@@ -20,6 +21,19 @@ def is_alive(pid: int) -> bool:
         return stat.rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def gone(pid: int) -> bool:
+    """Wait until a process, which need not be our child, has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        ready, _, _ = await asyncio.to_thread(select.select, [handle], [], [], 10)
+        return bool(ready)
+    finally:
+        os.close(handle)
 
 
 async def test_standard_output_by_line_is_the_output(shell, job, process_of):
@@ -107,11 +121,11 @@ async def test_cancelling_ends_the_command_and_all_that_it_started(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [False, False] == [is_alive(pid) for pid in pids]
+    assert [True, True] == [await gone(pid) for pid in pids]
 
 
 async def test_children_that_a_command_leaves_behind_are_ended_with_it(shell, job, process_of):
     script = "import subprocess; print(subprocess.Popen(['sleep', '1000']).pid)"
     outcome = await shell.execute(process_of(sys.executable, "-c", script), job)
     assert outcome.is_success
-    assert not is_alive(int(outcome.output[0]))
+    assert await gone(int(outcome.output[0]))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from colonies.core.attribute import Attribute, attribute_id
 from colonies.core.errors import Forbidden
-from colonies.core.process import Process
 from colonies.core.wire import Int32, Wire
 from colonies.server.call import Call
+from colonies.server.lifecycle import Assignment
 from colonies.server.rpc import Request, rpc
-from colonies.server.rules import assignee, reader_of_attribute
+from colonies.server.rules import assignee, reader_of_attribute, refuse_assignee
 
 
 class NewAttribute(Wire):
@@ -27,21 +29,23 @@ class AddAttribute(Request):
 
 
 @rpc("addattributemsg", rule=assignee("attribute.target_id"))
-async def add_attribute(call: Call, msg: AddAttribute, process: Process) -> Attribute:
+async def add_attribute(call: Call, msg: AddAttribute, assignment: Assignment) -> Attribute:
     """Add an attribute to a running process; it cannot be changed afterwards."""
     new = msg.attribute
-    return await call.db.fetch_one(
+    added = await call.db.fetch_maybe(
         Attribute,
         "add_attribute",
-        colony_id=process.colony_id,
-        process_id=process.process_id,
-        runtime_id=process.assigned_runtime_id,
-        attribute_id=attribute_id(process.process_id, new.key, new.attribute_type),
+        **msgspec.structs.asdict(assignment),
+        attribute_id=attribute_id(new.target_id, new.key, new.attribute_type),
         attribute_type=new.attribute_type,
         key=new.key,
         value=new.value,
-        missing=Forbidden(f"process <{process.process_id}> is not running"),
     )
+    if added is None:
+        refusal = await refuse_assignee(call, new.target_id)
+        # As v1 has it: to add to what has ended is not allowed, rather than a conflict.
+        raise Forbidden(refusal.message)
+    return added
 
 
 class GetAttribute(Request):

@@ -12,7 +12,7 @@ from colonies.server.call import Call
 from colonies.server.rpc import Request, rpc
 from colonies.server.rules import member_or_owner, server_owner
 
-Identity = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Identity = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class NewColony(Wire):
@@ -48,6 +48,7 @@ class DeleteColony(Request):
 async def delete_colony(call: Call, msg: DeleteColony, _: None) -> None:
     """Delete a colony with all its runtimes and processes; one that is not there is no error."""
     await call.db.execute("delete_colony", colony_id=msg.colony_id)
+    call.members.forget()
 
 
 class GetColonies(Request):

@@ -13,14 +13,17 @@ from colonies.core.runtime import Runtime
 from colonies.core.wire import Int32
 from colonies.server import assignment, lifecycle
 from colonies.server.call import Call
+from colonies.server.lifecycle import Assignment
 from colonies.server.rpc import Request, rpc
 from colonies.server.rules import (
     assignee,
     colony_owner,
+    find_process,
     member,
     member_of_process,
     member_or_owner,
     reader_of_process,
+    refuse_assignee,
 )
 
 MAX_COUNT = 100
@@ -159,9 +162,9 @@ class CloseSuccessful(Request):
 
 
 @rpc("closesuccessfulmsg", rule=assignee("process_id"))
-async def close_successful(call: Call, msg: CloseSuccessful, process: Process) -> None:
+async def close_successful(call: Call, msg: CloseSuccessful, assignment: Assignment) -> None:
     """End a process as successful. The first close wins; the same again changes nothing."""
-    await _close(call, process, State.SUCCESS, output=msg.output, errors=[])
+    await _close(call, assignment, State.SUCCESS, output=msg.output, errors=[])
 
 
 class CloseFailed(Request):
@@ -172,17 +175,23 @@ class CloseFailed(Request):
 
 
 @rpc("closefailedmsg", rule=assignee("process_id"))
-async def close_failed(call: Call, msg: CloseFailed, process: Process) -> None:
+async def close_failed(call: Call, msg: CloseFailed, assignment: Assignment) -> None:
     """End a process as failed. The first close wins; the same again changes nothing."""
-    await _close(call, process, State.FAILED, output=[], errors=msg.errors)
+    await _close(call, assignment, State.FAILED, output=[], errors=msg.errors)
 
 
 async def _close(
-    call: Call, process: Process, state: State, *, output: list[str], errors: list[str]
+    call: Call, assignment: Assignment, state: State, *, output: list[str], errors: list[str]
 ) -> None:
-    closed = await lifecycle.close(call.db, process, state, output=output, errors=errors)
+    closed = await lifecycle.close(call.db, assignment, state, output=output, errors=errors)
     if closed:
         call.publish(closed)
+        return
+    refusal = await refuse_assignee(call, assignment.process_id)
+    ended = await find_process(call, assignment.process_id)
+    is_repeat = (ended.state, ended.output, ended.errors) == (state, output, errors)
+    if not (is_repeat and isinstance(refusal, Conflict)):
+        raise refusal
 
 
 class Release(Request):
@@ -192,11 +201,11 @@ class Release(Request):
 
 
 @rpc("releasemsg", rule=assignee("process_id"))
-async def release(call: Call, _msg: Release, process: Process) -> None:
+async def release(call: Call, _msg: Release, assignment: Assignment) -> None:
     """Give a running process back to the queue unharmed, for another runtime to take."""
-    returned = await lifecycle.release(call.db, process)
+    returned = await lifecycle.release(call.db, assignment)
     if returned is None:
-        raise Conflict(f"process <{process.process_id}> is not running")
+        raise await refuse_assignee(call, assignment.process_id)
     call.publish(returned)
 
 

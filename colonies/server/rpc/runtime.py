@@ -61,6 +61,7 @@ async def add_runtime(call: Call, msg: AddRuntime, _colony: Colony) -> Runtime:
         last_heard_from_time=None if heard == ZERO_TIME else heard,
         location=wire.encode(new.location).decode(),
     )
+    call.members.forget()
     return runtime
 
 
@@ -123,6 +124,7 @@ class DeleteRuntime(Request):
 async def delete_runtime(call: Call, _msg: DeleteRuntime, runtime: Runtime) -> None:
     """Delete a runtime; what it was running returns to the queue."""
     returned = await lifecycle.delete_runtime(call.db, runtime)
+    call.members.forget()
     call.hub.revoke(runtime, not_approved(runtime))
     call.publish(*returned)
 
@@ -134,3 +136,4 @@ async def _set_state(call: Call, runtime: Runtime, state: Approval) -> None:
         runtime_id=runtime.runtime_id,
         state=state,
     )
+    call.members.forget()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from colonies.version import __version__
 from colonies.core.colony import Colony, Statistics
-from colonies.core.runtime import Approval, Runtime
+from colonies.core.runtime import Approval
 from colonies.core.wire import Wire
 from colonies.server.call import Call
 from colonies.server.rpc import Request, rpc
 from colonies.server.rules import any_key, anyone, server_owner
+from colonies.version import __version__
 
 
 class Version(Wire):
@@ -63,7 +63,7 @@ class GetCaller(Request):
 @rpc("getcallermsg", rule=any_key)
 async def get_caller(call: Call, _msg: GetCaller, _: None) -> Caller:
     """Give the identity that signed this message, and what it is in which colonies."""
-    runtimes = await call.db.fetch_all(Runtime, "list_memberships", caller=call.caller)
+    runtimes = await call.members.of(call.caller)
     owned = await call.db.fetch_maybe(Colony, "get_colony", colony_id=call.caller)
     memberships = [
         Membership(colony_id=one.colony_id, is_owner=False, state=one.state, name=one.name)

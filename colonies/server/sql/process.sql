@@ -105,7 +105,7 @@ WHERE colony_id = ANY (ARRAY(SELECT colony_id FROM runtimes WHERE runtime_id = :
 -- close wins. IS TRUE keeps the planner from the partial index of running processes.
 UPDATE processes
 SET state = :state, end_time = now(), output = :output, errors = :errors
-WHERE colony_id = :colony_id AND process_id = :process_id
+WHERE colony_id = ANY (:colony_ids) AND process_id = :process_id
   AND assigned_runtime_id = :runtime_id AND (state = 1) IS TRUE
 RETURNING {process};
 
@@ -116,7 +116,7 @@ SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL,
     exec_deadline = NULL,
     wait_deadline = CASE WHEN max_wait_time > 0
                          THEN now() + make_interval(secs => max_wait_time) END
-WHERE colony_id = :colony_id AND process_id = :process_id
+WHERE colony_id = ANY (:colony_ids) AND process_id = :process_id
   AND assigned_runtime_id = :runtime_id AND (state = 1) IS TRUE
 RETURNING {process};
 
@@ -197,7 +197,7 @@ ORDER BY end_time DESC LIMIT :count;
 -- name: list_process_history
 -- Submitted in the last :seconds, oldest first; of one runtime unless :runtime_id is empty.
 SELECT {process} FROM processes
-WHERE colony_id = :colony_id AND state = :state
+WHERE colony_id = :colony_id AND state = :state::integer
   AND submission_time > now() - make_interval(secs => :seconds::integer)
   AND (:runtime_id = '' OR assigned_runtime_id = :runtime_id)
 ORDER BY submission_time LIMIT :count;

@@ -10,10 +10,6 @@ VALUES (:colony_id, :runtime_id, :runtime_type, :name, :cpu, :cores, :mem, :gpu,
         now(), :last_heard_from_time, :location::json)
 RETURNING {runtime};
 
--- name: get_membership
--- Which runtime of the colony is the caller?
-SELECT {runtime} FROM runtimes WHERE colony_id = :colony_id AND runtime_id = :caller;
-
 -- name: list_memberships
 -- Which runtimes, of any colony, is the caller?
 SELECT {runtime} FROM runtimes WHERE runtime_id = :caller ORDER BY colony_id;

@@ -10,6 +10,3 @@ UPDATE schema_version SET version = :version;
 -- name: lock_schema
 -- One hub at a time makes or changes the tables; the number is this project's own.
 SELECT pg_advisory_xact_lock(732048155);
-
--- name: ping
-SELECT 1;

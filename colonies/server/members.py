@@ -1,0 +1,49 @@
+"""Which runtimes an identity is: remembered for a moment, since every call asks.
+
+Forgotten at once when this hub changes anything about runtimes, and after a second in any case, so
+that what another hub changes takes effect here as fast. A claim does not rely on it: its statement
+reads the runtime itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from colonies.core.runtime import Runtime
+from colonies.server.db import Statements
+
+LIFETIME = 1.0
+"""Seconds that memberships are remembered."""
+
+MAX_REMEMBERED = 10_000
+"""Identities remembered at once; over it, all are forgotten."""
+
+
+class Members:
+    """The runtimes that an identity is, in whichever colonies."""
+
+    def __init__(self, db: Statements, clock: Callable[[], float] = monotonic) -> None:
+        self._db = db
+        self._clock = clock
+        self._remembered: dict[str, tuple[float, list[Runtime]]] = {}
+        self._generation = 0
+
+    async def of(self, identity: str) -> list[Runtime]:
+        """Give every runtime that an identity is, approved or not."""
+        until, runtimes = self._remembered.get(identity, (0.0, []))
+        if self._clock() < until:
+            return runtimes
+        generation = self._generation
+        runtimes = await self._db.fetch_all(Runtime, "list_memberships", caller=identity)
+        # What was read before a change must not be remembered after it.
+        if generation == self._generation:
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[identity] = (self._clock() + LIFETIME, runtimes)
+        return runtimes
+
+    def forget(self) -> None:
+        """Forget everything: something about runtimes has changed."""
+        self._generation += 1
+        self._remembered.clear()
