@@ -8,8 +8,12 @@ import sys
 import structlog
 
 
-def configure(*, verbose: bool = False) -> None:
-    """Set structlog up once: pretty on a terminal, JSON otherwise; ``verbose`` shows every call."""
+def configure(*, verbose: bool = False, quiet: bool = False) -> None:
+    """Set structlog up once: pretty on a terminal, JSON otherwise.
+
+    ``verbose`` shows every call; ``quiet``, for programs that only ask, warnings alone.
+    """
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     is_terminal = sys.stderr.isatty()
     # Plain tracebacks: the pretty ones print local variables, and with them keys and payloads.
     renderer: structlog.typing.Processor = (
@@ -26,9 +30,7 @@ def configure(*, verbose: bool = False) -> None:
         processors.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*processors, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.DEBUG if verbose else logging.INFO
-        ),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )

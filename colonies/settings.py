@@ -45,6 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = True
     timeout: Annotated[float, Setting("COLONIES_TIMEOUT", "Longest wait for an answer")] = 30.0
     keychain: Annotated[str, Setting("COLONIES_KEYCHAIN", "Folder of private keys")] = "~/.colonies"
+    passphrase: Annotated[
+        str, Setting("COLONIES_PASSPHRASE", "Locks the keys added to the keychain", secret=True)
+    ] = ""
     server_id: Annotated[
         str, Setting("COLONIES_SERVERID", "Identity of the hub's owner", flag="--serverid")
     ] = ""

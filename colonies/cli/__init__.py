@@ -1,1 +1,71 @@
-"""Asking the hub from a shell: one group of commands a noun."""
+"""Asking the hub from a shell: ``colonies <noun> <verb>``, one group of commands a noun."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from colonies.cli import attribute, colony, key, output, process, runtime, server
+from colonies.cli.command import Noun
+from colonies.cli.status import MEANINGS, Status, status_of
+from colonies.core.errors import ColoniesError
+from colonies.version import __version__
+
+__all__ = ["main"]
+
+# "\b" keeps click from making a paragraph of the lines.
+_EPILOG = "\b\nExit codes:\n" + "\n".join(
+    f"  {status.value:<3}  {meaning}" for status, meaning in MEANINGS.items()
+)
+
+
+@click.group(
+    cls=Noun,
+    epilog=_EPILOG,
+    shows_settings=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="colonies")
+def cli() -> None:
+    """Put other people's machines to work.
+
+    Settings come from flags (before or after the verb), the environment, or
+    ~/.colonies/config.toml, in this order. Begin with "colonies dev".
+    """
+
+
+for noun in (server.server, colony.colony, runtime.runtime, process.process):
+    cli.add_command(noun)
+cli.add_command(attribute.attribute)
+cli.add_command(key.key)
+cli.add_command(server.dev)
+
+
+def main() -> None:
+    """Run the command line and exit: what goes wrong on purpose is one line, a bug a traceback."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        _check_text(sys.argv[1:])
+        status: int = cli.main(prog_name="colonies", standalone_mode=False)
+    except click.exceptions.Abort:
+        return Status.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ColoniesError as error:
+        output.complain(error)
+        return status_of(error)
+    return status
+
+
+def _check_text(words: list[str]) -> None:
+    """Refuse what cannot be sent, before it turns up deep inside."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"expected UTF-8, not {word!a}") from None

@@ -29,6 +29,7 @@ from colonies.core.errors import (
     ConnectionLost,
     DeadlineExceeded,
     Failure,
+    Misconfigured,
     Unavailable,
 )
 from colonies.core.identity import PrivateKey
@@ -232,6 +233,8 @@ class Connection:
             )
         except (OSError, WebSocketException) as error:
             raise ConnectionLost(f"no hub at {url}: {_reason(error)}") from error
+        except ValueError as error:  # UnicodeError is one
+            raise Misconfigured(f"{url} is no address: {error}") from error
 
     def _start(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

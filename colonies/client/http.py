@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import urllib.error
 import urllib.request
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from colonies.client.connection import endpoint, tls_context
 from colonies.core import wire
 from colonies.core.envelope import Reply, seal
-from colonies.core.errors import ConnectionLost, DeadlineExceeded, Failure
+from colonies.core.errors import ConnectionLost, DeadlineExceeded, Failure, Misconfigured
 from colonies.core.identity import PrivateKey
 from colonies.settings import Settings
 
@@ -54,4 +55,6 @@ class HttpConnection:
             if isinstance(reason, TimeoutError):
                 raise reason from error
             raise ConnectionLost(f"no hub at {self._url}: {reason}") from error
+        except (ValueError, http.client.InvalidURL) as error:
+            raise Misconfigured(f"{self._url} is no address: {error}") from error
         return answer

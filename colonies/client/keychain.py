@@ -1,6 +1,7 @@
 """Private keys, one file per identity, readable by nobody but their owner.
 
-The files are those of the reference: named by the identity, holding the key as hex.
+The files are those of the reference: named by the identity, holding the key as hex. With a
+passphrase, keys that are added are locked (`core/keystore.py`), and locked ones can be read.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from colonies.core.errors import Malformed, Misconfigured
 from colonies.core.identity import PrivateKey
-from colonies.settings import Settings
+from colonies.core.keystore import is_locked, lock, unlock
+from colonies.settings import Settings, flag_of
 
 _IDENTITY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NAME = re.compile(r"[\w.@-]{1,128}")
@@ -21,17 +23,19 @@ _NAME = re.compile(r"[\w.@-]{1,128}")
 class Keychain:
     """A folder of private keys, and of names for some of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, passphrase: str = "") -> None:
         self.folder = folder.expanduser()
+        self._passphrase = passphrase
 
     @classmethod
     def of(cls, settings: Settings) -> Keychain:
         """Give the keychain that the settings name."""
-        return cls(Path(settings.keychain))
+        return cls(Path(settings.keychain), settings.passphrase)
 
     def add(self, key: PrivateKey) -> None:
-        """Keep a key; one that is there already stays."""
-        self._write(self.folder / key.id, key.hex)
+        """Keep a key, locked if there is a passphrase."""
+        text = lock(key.hex, self._passphrase) if self._passphrase else key.hex
+        self._write(self.folder / key.id, text)
 
     def get(self, identity: str) -> PrivateKey | None:
         """Give the key of an identity, if it is here.
@@ -45,12 +49,19 @@ class Keychain:
         if text is None:
             return None
         try:
-            key = PrivateKey(text)
-        except Malformed as error:
+            key = PrivateKey(self._unlock(text))
+        except (Malformed, Misconfigured) as error:
             raise Misconfigured(f"{path}: {error}") from error
         if key.id != identity:
             raise Misconfigured(f"{path}: holds the key of <{key.id}>")
         return key
+
+    def _unlock(self, text: str) -> str:
+        if not is_locked(text):
+            return text
+        if not self._passphrase:
+            raise Misconfigured("locked, and COLONIES_PASSPHRASE is not set")
+        return unlock(text, self._passphrase)
 
     def list(self) -> list[str]:
         """Give the identities whose keys are here."""
@@ -116,9 +127,8 @@ def find_key(settings: Settings, role: str) -> PrivateKey:
             raise Misconfigured(f"{variable} is the key of <{key.id}>, not of {role} <{identity}>")
         return key
     if not identity:
-        raise Misconfigured(
-            f"which {role}? Give --{role}-id or set COLONIES_{role.upper()}ID or {variable}"
-        )
+        flag, of_id = flag_of(f"{role}_id"), f"COLONIES_{role.upper()}ID"
+        raise Misconfigured(f"which {role}? Give {flag} or set {of_id} or {variable}")
     keychain = Keychain.of(settings)
     found = keychain.get(identity)
     if found is None:

@@ -178,7 +178,7 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
 
 
 def _config(app: Any, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         http=_HttpProtocol,
         ws=_WebSocketProtocol,
@@ -193,6 +193,11 @@ def _config(app: Any, settings: Settings) -> uvicorn.Config:
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
     )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise Misconfigured(f"--tls-cert, --tls-key: {error}") from error
+    return config
 
 
 def _listen(settings: Settings) -> socket.socket:

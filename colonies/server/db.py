@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 import asyncpg
 import msgspec
 
-from colonies.core.errors import AlreadyExists, Failure, Malformed, Unavailable
+from colonies.core.errors import AlreadyExists, Failure, Malformed, Misconfigured, Unavailable
 
 T = TypeVar("T")
 
@@ -171,8 +171,8 @@ class Database(Statements):
         self._pool: asyncpg.Pool | None = None
 
     async def open(self) -> None:
-        """Connect; raise Unavailable when the database cannot be reached."""
-        with _translated():
+        """Connect; raise Unavailable when there is no database, Misconfigured when it says no."""
+        try:
             self._pool = await asyncpg.create_pool(
                 self._url,
                 min_size=1,
@@ -183,6 +183,12 @@ class Database(Statements):
                 timeout=self._timeout,
                 server_settings=_SERVER_SETTINGS,
             )
+        except asyncpg.CannotConnectNowError as error:
+            raise Unavailable(f"the database cannot be reached: {error}") from error
+        except (ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise Misconfigured(f"database URL: {error}") from error
+        except OSError as error:
+            raise Unavailable(f"the database cannot be reached: {error}") from error
 
     async def close(self) -> None:
         """Close every connection; may be called twice."""

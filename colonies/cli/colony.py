@@ -1,0 +1,53 @@
+"""``colonies colony``: made and removed by the hub's owner, read by its members."""
+
+from __future__ import annotations
+
+import click
+
+from colonies.cli import output
+from colonies.cli.command import Noun, Session
+from colonies.cli.output import Answer
+
+
+@click.group(cls=Noun)
+def colony() -> None:
+    """Colonies: sets of runtimes that trust each other."""
+
+
+@colony.command("add")
+@click.option("--name", required=True, help="Name for people; need not be unique.")
+async def add(session: Session, name: str) -> Answer:
+    """Add a colony and print its id. For the hub's owner.
+
+    Its key is new and in the keychain, unless --colonyid names somebody else's.
+    """
+    hub = session.acting_as("server")
+    added = await hub.add_colony(session.identity_for("colony"), name)
+    return output.identity(added, added.colony_id)
+
+
+@colony.command("ls")
+async def ls(session: Session) -> Answer:
+    """List all colonies. For the hub's owner."""
+    return output.table(await session.acting_as("server").get_colonies(), "colony_id", "name")
+
+
+@colony.command("get")
+async def get(session: Session) -> Answer:
+    """Show the colony of --colonyid. For its members and its owner."""
+    hub = session.acting_as("runtime", "colony")
+    return output.view(await hub.get_colony(session.colony_id))
+
+
+@colony.command("stats")
+async def stats(session: Session) -> Answer:
+    """Count what is in the colony of --colonyid. For its members and its owner."""
+    hub = session.acting_as("runtime", "colony")
+    return output.view(await hub.get_colony_stats(session.colony_id))
+
+
+@colony.command("rm")
+@click.argument("colony_id", metavar="ID")
+async def rm(session: Session, colony_id: str) -> None:
+    """Delete a colony with all its runtimes and processes. For the hub's owner."""
+    await session.acting_as("server").delete_colony(colony_id)

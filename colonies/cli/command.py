@@ -1,0 +1,213 @@
+"""What all commands share: settings as options, a session with the hub, one way to answer.
+
+A command is a function of the session and its own parameters that gives an `Answer`, or nothing.
+It is a coroutine when it asks the hub.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Literal, Self, get_type_hints
+
+import click
+
+from colonies import logs
+from colonies import settings as all_settings
+from colonies.cli import output
+from colonies.cli.output import Answer
+from colonies.cli.status import Status
+from colonies.client import Colonies, Keychain, connect
+from colonies.client.keychain import find_key
+from colonies.core.errors import Forbidden, Misconfigured
+from colonies.core.identity import PrivateKey
+from colonies.options import flags_for
+from colonies.settings import SETTINGS, Settings, flag_of
+
+CLIENT = (
+    "server_host",
+    "server_port",
+    "tls",
+    "tls_verify",
+    "timeout",
+    "keychain",
+    "server_id",
+    "colony_id",
+    "runtime_id",
+    "verbose",
+)
+"""The settings that matter to whoever asks a hub."""
+
+_ALSO = {"tls": (" /--insecure",), "verbose": ("-v",)}
+"""Shorter spellings of some flags."""
+
+_GIVEN = f"{__name__}.given"
+
+Role = Literal["server", "colony", "runtime"]
+
+
+class Session:
+    """One run of one command: its settings, and the hub as one identity sees it."""
+
+    def __init__(self, settings: Settings, given: Mapping[str, Any]) -> None:
+        self.settings = settings
+        self.given = given
+        self.hub = connect(settings)
+        self._signature = ""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, Forbidden) and self._signature:
+            error.add_note(self._signature)
+        await self.hub.close()
+
+    @property
+    def colony_id(self) -> str:
+        """The colony that the command is about."""
+        if not self.settings.colony_id:
+            raise _missing("colony", SETTINGS["colony_id"].env)
+        return self.settings.colony_id
+
+    def acting_as(self, *roles: Role) -> Colonies:
+        """Give the hub as seen by the first of these roles whose key is here."""
+        refusals = []
+        for role in roles:
+            try:
+                key = self._key_of(role)
+            except Misconfigured as error:
+                refusals.append(error)
+                continue
+            self._signature = f"signed as {role} <{key.id}>, whose key is {self._origin(role)}"
+            return self.hub.acting_as(key)
+        raise refusals[0]
+
+    def identity_for(self, role: Role) -> str:
+        """Give the identity given by flag, else that of a new key in the keychain."""
+        given: str | None = self.given.get(f"{role}_id")
+        if given is not None:
+            return given
+        key = PrivateKey.generate()
+        Keychain.of(self.settings).add(key)
+        return key.id
+
+    def _key_of(self, role: Role) -> PrivateKey:
+        if not (getattr(self.settings, f"{role}_id") or getattr(self.settings, f"{role}_prvkey")):
+            raise _missing(role, SETTINGS[f"{role}_id"].env, SETTINGS[f"{role}_prvkey"].env)
+        return find_key(self.settings, role)
+
+    def _origin(self, role: Role) -> str:
+        if getattr(self.settings, f"{role}_prvkey"):
+            return f"from {SETTINGS[f'{role}_prvkey'].env}"
+        return f"in {Keychain.of(self.settings).folder}"
+
+
+class SettingOption(click.Option):
+    """A setting as an option: remembered for `settings.load`, not passed to the command."""
+
+    def __init__(self, setting: str, *, hidden: bool = False) -> None:
+        self._setting = setting
+        flags, kind = flags_for(flag_of(setting), get_type_hints(Settings)[setting])
+        super().__init__(
+            # Not named as the setting: a command may have a parameter of that name itself.
+            [f"setting_{setting}", *_ALSO.get(setting, ()), *flags],
+            type=kind,
+            default=None,
+            expose_value=False,
+            callback=self._remember,
+            help=f"{SETTINGS[setting].help} [{SETTINGS[setting].env}]",
+            hidden=hidden,
+        )
+
+    def _remember(self, ctx: click.Context, _param: click.Parameter, value: Any) -> None:
+        if value is not None:
+            ctx.meta.setdefault(_GIVEN, {})[self._setting] = value
+
+
+class _Sections(click.Command):
+    """Help with the settings in a section of their own, after what is particular."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Settings": []}
+        for param in self.get_params(ctx):
+            heading = "Settings" if isinstance(param, SettingOption) else "Options"
+            record = param.get_help_record(ctx)
+            if record and isinstance(param, click.Option):
+                sections[heading].append(record)
+        for heading, records in sections.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+class Command(_Sections):
+    """A command, with its settings as options and ``--json`` if it gives an answer."""
+
+    def __init__(
+        self,
+        name: str | None,
+        *,
+        callback: Callable[..., Any],
+        params: list[click.Parameter] | None = None,
+        settings: tuple[str, ...] = CLIENT,
+        **kwargs: Any,
+    ) -> None:
+        self._call = callback
+        self._is_asking = inspect.iscoroutinefunction(callback)
+        own = list(params or [])
+        if get_type_hints(callback)["return"] is Answer:
+            help_ = "Answer in JSON."
+            own.append(click.Option(["--json", "as_json"], is_flag=True, help=help_))
+        taken = {flag for param in own for flag in param.opts}
+        options = [SettingOption(name) for name in settings if flag_of(name) not in taken]
+        super().__init__(name, params=[*own, *options], callback=callback, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Status:
+        """Run the command and print its answer."""
+        as_json = ctx.params.pop("as_json", False)
+        given = ctx.meta.get(_GIVEN, {})
+        settings = all_settings.load(given)
+        logs.configure(verbose=settings.verbose, quiet=self._is_asking)
+        try:
+            answer = self._run(Session(settings, given), ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(Status.INTERRUPTED) from None
+        return output.show(answer, as_json=as_json)
+
+    def _run(self, session: Session, ctx: click.Context) -> Answer | None:
+        async def ask() -> Any:
+            async with session:
+                return await self._call(session, **ctx.params)
+
+        answer: Answer | None = (
+            asyncio.run(ask()) if self._is_asking else self._call(session, **ctx.params)
+        )
+        return answer
+
+
+class Noun(_Sections, click.Group):
+    """The commands of one noun; the settings are taken before the verb as well as after it."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, shows_settings: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += [SettingOption(name, hidden=not shows_settings) for name in CLIENT]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, then the commands."""
+        _Sections.format_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+def _missing(role: Role, *variables: str) -> Misconfigured:
+    flag = flag_of(f"{role}_id")
+    return Misconfigured(f"which {role}? Give {flag} or set {' or '.join(variables)}")

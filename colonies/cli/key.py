@@ -1,0 +1,74 @@
+"""``colonies key``: identities and their private keys, on this machine only."""
+
+from __future__ import annotations
+
+import click
+
+from colonies.cli import output
+from colonies.cli.command import Noun, Session
+from colonies.cli.output import Answer
+from colonies.client import Keychain
+from colonies.core.errors import NotFound
+from colonies.core.identity import PrivateKey
+from colonies.core.wire import Wire
+
+LOCAL = ("keychain", "verbose")
+"""The settings that matter where no hub is asked."""
+
+
+class Key(Wire):
+    """A key as others may know it."""
+
+    id: str
+
+
+@click.group(cls=Noun)
+def key() -> None:
+    """Keys: who you are. A key is 64 hex characters that you keep; its id is for everybody."""
+
+
+@key.command("new", settings=LOCAL)
+@click.option("--name", help="Name on this machine; a key that has it already is given again.")
+def new(session: Session, name: str | None) -> Answer:
+    """Make a key, keep it in the keychain and print its id."""
+    keychain = Keychain.of(session.settings)
+    if name is not None:
+        return _answer(keychain.named(name).id)
+    made = PrivateKey.generate()
+    keychain.add(made)
+    return _answer(made.id)
+
+
+@key.command("id", settings=LOCAL)
+@click.argument("identity", metavar="[ID]", default="")
+def id_(session: Session, identity: str) -> Answer:
+    """Print the id of the private key (hex) on standard input; with ID, whether its key is here."""
+    if not identity:
+        return _answer(_read().id)
+    keychain = Keychain.of(session.settings)
+    if keychain.get(identity) is None:
+        raise NotFound(f"no key of <{identity}> in {keychain.folder}")
+    return _answer(identity)
+
+
+@key.command("import", settings=LOCAL)
+def import_(session: Session) -> Answer:
+    """Keep the private key (hex) on standard input in the keychain and print its id."""
+    taken = _read()
+    Keychain.of(session.settings).add(taken)
+    return _answer(taken.id)
+
+
+@key.command("ls", settings=LOCAL)
+def ls(session: Session) -> Answer:
+    """List the identities whose keys are in the keychain."""
+    identities = Keychain.of(session.settings).list()
+    return Answer([Key(id=identity) for identity in identities], identities)
+
+
+def _read() -> PrivateKey:
+    return PrivateKey(output.read_secret("private key"))
+
+
+def _answer(identity: str) -> Answer:
+    return output.identity(Key(id=identity), identity)

@@ -1,0 +1,170 @@
+"""What all commands share: settings, keys, errors as one line, ends that are quiet."""
+
+import asyncio
+import signal
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from colonies.cli import cli
+from colonies.cli.command import CLIENT
+from colonies.cli.status import MEANINGS
+from colonies.settings import SETTINGS, flag_of
+from colonies.version import __version__
+from tests.cli.conftest import stop
+
+
+def every_command(command=cli, path=()):
+    yield path, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from every_command(child, (*path, name))
+
+
+COMMANDS = dict(every_command())
+PRINTING = {
+    ("colony", "add"), ("colony", "ls"), ("colony", "get"), ("colony", "stats"),
+    ("runtime", "add"), ("runtime", "ls"), ("runtime", "get"),
+    ("process", "submit"), ("process", "run"), ("process", "wait"), ("process", "get"),
+    ("process", "ls"), ("process", "assign"),
+    ("attribute", "add"), ("attribute", "get"),
+    ("key", "new"), ("key", "id"), ("key", "import"), ("key", "ls"),
+    ("server", "status"), ("server", "stats"),
+}  # fmt: skip
+SILENT = {
+    ("colony", "rm"), ("runtime", "approve"), ("runtime", "reject"), ("runtime", "rm"),
+    ("process", "close"), ("process", "fail"), ("process", "rm"), ("server", "start"), ("dev",),
+}  # fmt: skip
+
+
+def help_of(*path: str) -> str:
+    ran = CliRunner().invoke(cli, [*path, "--help"], terminal_width=200, prog_name="colonies")
+    assert ran.exit_code == 0
+    return ran.output
+
+
+def test_these_are_the_commands():
+    verbs = {path for path, one in COMMANDS.items() if not isinstance(one, click.Group)}
+    assert verbs == PRINTING | SILENT
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(path):
+    text = help_of(*path)
+    assert COMMANDS[path].help.splitlines()[0][:40] in text
+    for name in getattr(COMMANDS[path], "commands", {}):
+        assert f"\n  {name} " in text
+    assert ("--json" in text) == (path in PRINTING)
+
+
+@pytest.mark.parametrize("path", [(), ("process", "ls"), ("colony", "add")], ids=" ".join)
+def test_settings_are_in_the_help_with_flag_meaning_and_variable(path):
+    text = help_of(*path)
+    for name in CLIENT:
+        assert flag_of(name) in text
+        assert f"{SETTINGS[name].help} [{SETTINGS[name].env}]" in text
+
+
+def test_the_help_explains_exit_codes():
+    for status, meaning in MEANINGS.items():
+        assert f"{status.value:<3}  {meaning}" in help_of()
+
+
+async def test_the_version_is_told(bare):
+    assert (await bare("--version")).out == f"colonies, version {__version__}\n"
+
+
+async def test_settings_are_taken_before_and_after_the_verb(shell, server):
+    wrong = shell.having(COLONIES_SERVERPORT="1")
+    port = str(server.port)
+    await wrong("--port", port, "server", "status")
+    await wrong("server", "--port", port, "status")
+    await wrong("--port", "1", "server", "status", "--port", port)
+
+
+@pytest.mark.parametrize(
+    ("words", "flag", "variable"),
+    [
+        (("process", "get", "x"), "--runtimeid", "COLONIES_RUNTIMEID"),
+        (("runtime", "approve", "x"), "--colonyid", "COLONIES_COLONYID"),
+        (("colony", "ls"), "--serverid", "COLONIES_SERVERID"),
+        (("server", "start"), "--serverid", "COLONIES_SERVERID"),
+    ],
+)
+async def test_a_missing_setting_is_named_by_flag_and_variable(bare, words, flag, variable):
+    line = await bare.refuses(*words, status=2)
+    assert flag in line
+    assert variable in line
+
+
+async def test_a_missing_colony_is_named_as_well(shell):
+    lost = shell.having(COLONIES_COLONYID=None)
+    line = await lost.refuses("process", "run", "f", "--type", "t", status=2)
+    assert line == "which colony? Give --colonyid or set COLONIES_COLONYID"
+
+
+async def test_a_wrong_setting_is_named(bare):
+    wrong = bare.having(COLONIES_SERVERPORT="many")
+    assert await wrong.refuses("colony", "ls", status=2) == (
+        "COLONIES_SERVERPORT: expected int, not 'many'"
+    )
+    assert "'--port'" in (await bare("--port", "many", "key", "ls", status=2)).err
+
+
+async def test_who_may_not_hears_as_whom_they_signed(shell, people, keychain):
+    for key in (people.pending, people.stranger):
+        keychain.add(key)
+    pending = shell.having(COLONIES_RUNTIMEID=people.pending.id)
+    line = await pending.refuses("process", "run", "f", "--type", "t", status=3)
+    assert f"signed as runtime <{people.pending.id}>, whose key is in {keychain.folder}" in line
+
+    key = people.stranger
+    stranger = shell.having(COLONIES_SERVERID=None, COLONIES_SERVERPRVKEY=key.hex)
+    line = await stranger.refuses("colony", "ls", status=3)
+    assert f"signed as server <{key.id}>, whose key is from COLONIES_SERVERPRVKEY" in line
+    assert key.hex not in line
+
+
+async def test_a_key_that_is_not_here_is_named(shell, people):
+    foreign = shell.having(COLONIES_RUNTIMEID=people.stranger.id)
+    line = await foreign.refuses("process", "run", "f", "--type", "t", status=2)
+    assert f"no key of runtime <{people.stranger.id}>" in line
+
+
+async def test_no_hub_is_one_line(shell, silent):
+    port, _ = silent
+    line = await shell.refuses("--port", "1", "server", "status", status=5)
+    assert line.startswith("no hub at ws://127.0.0.1:1/ws")
+    line = await shell.refuses("--timeout", "0.2", "--port", str(port), "process", "ls", status=5)
+    assert "0.2 s" in line
+
+
+async def test_ctrl_c_is_quiet(shell, silent):
+    port, came = silent
+    async with shell.started("--port", str(port), "colony", "ls") as process:
+        async with asyncio.timeout(30):
+            await came.wait()
+        ran = await stop(process, signal.SIGINT)
+    assert (ran.status, ran.out, ran.err) == (130, "", "")
+
+
+async def test_nobody_reading_is_quiet(shell):
+    line = 'set -o pipefail; "$@" | true'
+    argv = ("bash", "-c", line, "bash", sys.executable, "-m", "colonies.cli")
+    async with shell.started("colony", "ls", argv=argv) as process:
+        _, err = await process.communicate()
+    assert (process.returncode, err) == (141, b"")
+
+
+async def test_words_that_are_no_text_are_refused(shell):
+    argv = ("bash", "-c", """exec "$@" $'\\xff'""", "bash", sys.executable, "-m", "colonies.cli")
+    async with shell.started("process", "get", argv=argv) as process:
+        _, err = await process.communicate()
+    assert process.returncode == 2
+    assert b"expected UTF-8" in err
+    assert b"Traceback" not in err
+
+
+async def test_clients_log_nothing_unless_asked(shell):
+    assert (await shell("process", "ls")).err == ""
