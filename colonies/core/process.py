@@ -48,7 +48,7 @@ FINAL_STATES = (State.SUCCESS, State.FAILED)
 
 
 class Conditions(Wire):
-    """Which runtimes may have a process. Figures of 0 ask for nothing.
+    """Which runtimes may have a process. Figures of 0 or less ask for nothing.
 
     Runtime ids with an empty type mean "these runtimes, whatever their type".
     """
@@ -72,9 +72,9 @@ class Conditions(Wire):
             runtime.colony_id == self.colony_id
             and (self.is_addressed or runtime.runtime_type == self.runtime_type)
             and (not self.runtime_ids or runtime.runtime_id in self.runtime_ids)
-            and runtime.cores >= self.cores
-            and runtime.mem >= self.mem
-            and runtime.gpus >= self.gpus
+            and max(runtime.cores, 0) >= self.cores
+            and max(runtime.mem, 0) >= self.mem
+            and max(runtime.gpus, 0) >= self.gpus
         )
 
 

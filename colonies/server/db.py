@@ -20,9 +20,10 @@ from colonies.core.errors import AlreadyExists, Failure, Malformed, Misconfigure
 
 T = TypeVar("T")
 
-_HEADING = re.compile(r"^-- (name|columns): (\w+)\n", re.MULTILINE)
+_HEADING = re.compile(r"^-- (name|part): (\w+)\n", re.MULTILINE)
+_COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
-_COLUMNS = re.compile(r"\{(\w+)\}")
+_PART = re.compile(r"\{(\w+)\}")
 
 _OUTAGES = (
     OSError,
@@ -64,25 +65,25 @@ class Query(msgspec.Struct, frozen=True):
 
 
 def load_queries() -> dict[str, Query]:
-    """Read every statement of ``sql/``; ``{noun}`` stands for the columns that noun declares."""
-    columns: dict[str, str] = {}
-    texts: dict[str, str] = {}
+    """Read every statement of ``sql/``; ``{name}`` in one stands for the part of that name."""
+    parts: dict[str, str] = {}
+    statements: dict[str, str] = {}
     for file in files("colonies.server").joinpath("sql").iterdir():
-        _, *parts = _HEADING.split(file.read_text())
-        for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
-            known = columns if kind == "columns" else texts
+        _, *sections = _HEADING.split(file.read_text())
+        for kind, name, body in zip(sections[::3], sections[1::3], sections[2::3], strict=True):
+            known = parts if kind == "part" else statements
             if name in known:
                 raise ValueError(f"{file.name}: {name} is declared twice")
-            known[name] = body.strip()
-    return {name: _query(name, text, columns) for name, text in texts.items()}
+            known[name] = _COMMENT.sub("", body).strip().rstrip(";")
+    return {name: _query(name, text, parts) for name, text in statements.items()}
 
 
-def _query(name: str, text: str, columns: Mapping[str, str]) -> Query:
-    code = re.sub(r"^--.*\n", "", text, flags=re.MULTILINE)
-    code = _COLUMNS.sub(lambda match: columns[match[1]], code)
-    parameters = tuple(dict.fromkeys(_PARAMETER.findall(code)))
-    code = _PARAMETER.sub(lambda match: f"${parameters.index(match[1]) + 1}", code)
-    return Query(name, code.rstrip(";"), parameters)
+def _query(name: str, text: str, parts: Mapping[str, str]) -> Query:
+    while _PART.search(text):
+        text = _PART.sub(lambda match: parts[match[1]], text)
+    parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)))
+    text = _PARAMETER.sub(lambda match: f"${parameters.index(match[1]) + 1}", text)
+    return Query(name, text, parameters)
 
 
 class _Connection(asyncpg.Connection):

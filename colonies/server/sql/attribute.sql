@@ -1,4 +1,4 @@
--- columns: attribute
+-- part: attribute
 attribute_id, target_id, colony_id AS target_colony_id,
 process_graph_id AS target_process_graph_id, attribute_type, key, value
 

@@ -1,4 +1,4 @@
--- columns: colony
+-- part: colony
 colony_id, name
 
 -- name: add_colony

@@ -1,4 +1,4 @@
--- columns: process
+-- part: process
 process_id, assigned_runtime_id, is_assigned, state, submission_time, start_time, end_time,
 wait_deadline, exec_deadline, retries, attributes_of(colony_id, process_id) AS attributes, spec,
 wait_for_parents, parents, children, process_graph_id, input, output, errors
@@ -23,31 +23,61 @@ VALUES (:colony_id, :process_id, 0, now(),
         :max_wait_time, :max_exec_time, :max_retries)
 RETURNING submission_time, wait_deadline;
 
+-- part: claimer
+-- Who claims, if approved; the claim goes by what is true of it now.
+claimer AS MATERIALIZED (
+    SELECT runtime_type, greatest(cores, 0) AS cores, greatest(mem, 0) AS mem,
+           greatest(gpus, 0) AS gpus
+    FROM runtimes
+    WHERE colony_id = :colony_id AND runtime_id = :runtime_id AND state = 1)
+
+-- part: fits
+cores <= (SELECT cores FROM claimer) AND mem <= (SELECT mem FROM claimer)
+AND gpus <= (SELECT gpus FROM claimer)
+
+-- part: addressed
+-- For the claimer by its id, whatever its type.
+colony_id = :colony_id AND runtime_type = '' AND state = 0 AND NOT wait_for_parents
+AND :runtime_id = ANY (runtime_ids) AND {fits}
+
+-- part: queued
+-- In the queue of the claimer's type.
+colony_id = :colony_id AND runtime_type = (SELECT runtime_type FROM claimer)
+AND state = 0 AND NOT wait_for_parents
+AND (runtime_ids = '{}' OR (runtime_type <> '' AND :runtime_id = ANY (runtime_ids))) AND {fits}
+
 -- name: claim_oldest_processes
--- Up to :count processes that this runtime, if approved, may have, each for it alone: first what is
--- addressed to it by name whatever its type, then its type's queue by priority and age. SKIP LOCKED lets any
--- number of claims run side by side; = ANY (ARRAY (…)) is the form that the planner keeps cheap.
-WITH claimer AS MATERIALIZED (
-    SELECT runtime_type, cores, mem, gpus FROM runtimes
-    WHERE colony_id = :colony_id AND runtime_id = :runtime_id AND state = 1
-), addressed AS MATERIALIZED (
-    SELECT process_id FROM processes
-    WHERE colony_id = :colony_id AND runtime_type = '' AND state = 0 AND NOT wait_for_parents
-      AND :runtime_id = ANY (runtime_ids)
-      AND cores <= (SELECT cores FROM claimer) AND mem <= (SELECT mem FROM claimer)
-      AND gpus <= (SELECT gpus FROM claimer)
+-- Up to :count processes that this runtime may have, each for it alone, by priority and age. SKIP
+-- LOCKED lets any number of claims run side by side. What is addressed to it stands in another part
+-- of the index than its queue: how many of those come first is looked up without locks (only if
+-- there are any), then each is taken in order; the third part makes good what others were quicker
+-- to take from the second. = ANY (ARRAY (…)) is the form that the planner keeps cheap.
+WITH {claimer}, before_queue AS MATERIALIZED (
+    SELECT CASE WHEN EXISTS (SELECT FROM processes WHERE {addressed}) THEN (
+        SELECT count(*) FILTER (WHERE is_addressed) FROM (
+            SELECT * FROM (
+                (SELECT true AS is_addressed, priority, submission_time FROM processes
+                 WHERE {addressed} ORDER BY priority DESC, submission_time LIMIT :count::bigint)
+                UNION ALL
+                (SELECT false, priority, submission_time FROM processes
+                 WHERE {queued} ORDER BY priority DESC, submission_time LIMIT :count::bigint)) AS candidates
+            ORDER BY priority DESC, submission_time LIMIT :count::bigint) AS best)
+    ELSE 0 END AS count
+), first AS MATERIALIZED (
+    SELECT process_id FROM processes WHERE {addressed}
     ORDER BY priority DESC, submission_time
-    LIMIT :count::bigint
+    LIMIT (SELECT count FROM before_queue)
     FOR UPDATE SKIP LOCKED
-), queued AS MATERIALIZED (
-    SELECT process_id FROM processes
-    WHERE colony_id = :colony_id AND runtime_type = (SELECT runtime_type FROM claimer)
-      AND state = 0 AND NOT wait_for_parents
-      AND (runtime_ids = '{}' OR (:runtime_id = ANY (runtime_ids) AND runtime_type <> ''))
-      AND cores <= (SELECT cores FROM claimer) AND mem <= (SELECT mem FROM claimer)
-      AND gpus <= (SELECT gpus FROM claimer)
+), second AS MATERIALIZED (
+    SELECT process_id FROM processes WHERE {queued}
     ORDER BY priority DESC, submission_time
-    LIMIT :count::bigint - (SELECT count(*) FROM addressed)
+    LIMIT :count::bigint - (SELECT count(*) FROM first)
+    FOR UPDATE SKIP LOCKED
+), third AS MATERIALIZED (
+    SELECT process_id FROM processes
+    WHERE {addressed} AND process_id <> ALL (ARRAY(SELECT process_id FROM first))
+    ORDER BY priority DESC, submission_time
+    LIMIT :count::bigint - (SELECT count(*) FROM first) - (SELECT count(*) FROM second)
     FOR UPDATE SKIP LOCKED
 )
 UPDATE processes
@@ -55,33 +85,39 @@ SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time
     exec_deadline = CASE WHEN max_exec_time > 0
                          THEN now() + make_interval(secs => max_exec_time) END
 WHERE colony_id = :colony_id
-  AND process_id = ANY (ARRAY(SELECT process_id FROM addressed
-                              UNION ALL SELECT process_id FROM queued))
+  AND process_id = ANY (ARRAY(SELECT process_id FROM first
+                              UNION ALL SELECT process_id FROM second
+                              UNION ALL SELECT process_id FROM third))
 RETURNING {process};
 
 -- name: claim_latest_processes
 -- As claim_oldest_processes, but the newest first within a priority.
-WITH claimer AS MATERIALIZED (
-    SELECT runtime_type, cores, mem, gpus FROM runtimes
-    WHERE colony_id = :colony_id AND runtime_id = :runtime_id AND state = 1
-), addressed AS MATERIALIZED (
-    SELECT process_id FROM processes
-    WHERE colony_id = :colony_id AND runtime_type = '' AND state = 0 AND NOT wait_for_parents
-      AND :runtime_id = ANY (runtime_ids)
-      AND cores <= (SELECT cores FROM claimer) AND mem <= (SELECT mem FROM claimer)
-      AND gpus <= (SELECT gpus FROM claimer)
+WITH {claimer}, before_queue AS MATERIALIZED (
+    SELECT CASE WHEN EXISTS (SELECT FROM processes WHERE {addressed}) THEN (
+        SELECT count(*) FILTER (WHERE is_addressed) FROM (
+            SELECT * FROM (
+                (SELECT true AS is_addressed, priority, submission_time FROM processes
+                 WHERE {addressed} ORDER BY priority DESC, submission_time DESC LIMIT :count::bigint)
+                UNION ALL
+                (SELECT false, priority, submission_time FROM processes
+                 WHERE {queued} ORDER BY priority DESC, submission_time DESC LIMIT :count::bigint)) AS candidates
+            ORDER BY priority DESC, submission_time DESC LIMIT :count::bigint) AS best)
+    ELSE 0 END AS count
+), first AS MATERIALIZED (
+    SELECT process_id FROM processes WHERE {addressed}
     ORDER BY priority DESC, submission_time DESC
-    LIMIT :count::bigint
+    LIMIT (SELECT count FROM before_queue)
     FOR UPDATE SKIP LOCKED
-), queued AS MATERIALIZED (
-    SELECT process_id FROM processes
-    WHERE colony_id = :colony_id AND runtime_type = (SELECT runtime_type FROM claimer)
-      AND state = 0 AND NOT wait_for_parents
-      AND (runtime_ids = '{}' OR (:runtime_id = ANY (runtime_ids) AND runtime_type <> ''))
-      AND cores <= (SELECT cores FROM claimer) AND mem <= (SELECT mem FROM claimer)
-      AND gpus <= (SELECT gpus FROM claimer)
+), second AS MATERIALIZED (
+    SELECT process_id FROM processes WHERE {queued}
     ORDER BY priority DESC, submission_time DESC
-    LIMIT :count::bigint - (SELECT count(*) FROM addressed)
+    LIMIT :count::bigint - (SELECT count(*) FROM first)
+    FOR UPDATE SKIP LOCKED
+), third AS MATERIALIZED (
+    SELECT process_id FROM processes
+    WHERE {addressed} AND process_id <> ALL (ARRAY(SELECT process_id FROM first))
+    ORDER BY priority DESC, submission_time DESC
+    LIMIT :count::bigint - (SELECT count(*) FROM first) - (SELECT count(*) FROM second)
     FOR UPDATE SKIP LOCKED
 )
 UPDATE processes
@@ -89,8 +125,9 @@ SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time
     exec_deadline = CASE WHEN max_exec_time > 0
                          THEN now() + make_interval(secs => max_exec_time) END
 WHERE colony_id = :colony_id
-  AND process_id = ANY (ARRAY(SELECT process_id FROM addressed
-                              UNION ALL SELECT process_id FROM queued))
+  AND process_id = ANY (ARRAY(SELECT process_id FROM first
+                              UNION ALL SELECT process_id FROM second
+                              UNION ALL SELECT process_id FROM third))
 RETURNING {process};
 
 -- name: get_process

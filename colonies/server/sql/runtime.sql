@@ -1,4 +1,4 @@
--- columns: runtime
+-- part: runtime
 colony_id, runtime_id, runtime_type, name, cpu, cores, mem, gpu, gpus, state, commission_time,
 last_heard_from_time, location
 
