@@ -57,4 +57,6 @@ class HttpConnection:
             raise ConnectionLost(f"no hub at {self._url}: {reason}") from error
         except (ValueError, http.client.InvalidURL) as error:
             raise Misconfigured(f"{self._url} is no address: {error}") from error
+        except http.client.HTTPException as error:
+            raise ConnectionLost(f"{self._url} is no hub: {error!r}") from error
         return answer

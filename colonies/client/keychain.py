@@ -17,7 +17,7 @@ from colonies.core.keystore import is_locked, lock, unlock
 from colonies.settings import Settings, flag_of
 
 _IDENTITY = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_NAME = re.compile(r"[\w.@-]{1,128}")
+_NAME = re.compile(r"[\w@-][\w.@-]{0,127}")
 
 
 class Keychain:

@@ -24,7 +24,7 @@ import msgspec
 from colonies.core.attribute import Attribute
 from colonies.core.identity import sha3
 from colonies.core.runtime import Runtime
-from colonies.core.wire import ZERO_TIME, Int32, Time, Wire
+from colonies.core.wire import ZERO_TIME, Int32, Label, Time, Wire
 
 ANYBODY = "*"
 """In a list of runtime ids: no restriction, as v1 clients say it."""
@@ -55,7 +55,7 @@ class Conditions(Wire):
 
     colony_id: str = ""
     runtime_ids: list[str] = []
-    runtime_type: str = ""
+    runtime_type: Label = ""
     dependencies: list[str] = []
     cores: Int32 = 0
     mem: Int32 = 0  # MiB

@@ -17,6 +17,9 @@ from colonies.core.errors import Malformed
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 """An integer as the database keeps it."""
 
+Label = Annotated[str, msgspec.Meta(max_length=256)]
+"""A name that is looked up by: short enough for an index."""
+
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 """An aware time; on the wire RFC 3339."""
 

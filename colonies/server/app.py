@@ -45,6 +45,7 @@ HEADER_TIMEOUT = 10.0
 MAX_LAG = 1.0
 """Seconds that the event loop may be late before the hub says that it is not ready."""
 
+INVALID_DATA = 1007
 GRACE = 5
 """Seconds that calls in flight have when the hub stops."""
 
@@ -175,6 +176,24 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         if hasattr(self, "scope"):
             scope: Any = self.scope
             scope["extensions"][ABORT] = self.transport.abort
+
+    def send_receive_event_to_app(self) -> None:
+        """Close on text that is none (RFC 6455, 8.1), without a traceback on the console."""
+        if self.curr_msg_data_type == "text" and not _is_text(b"".join(self.frames)):
+            self.conn.fail(INVALID_DATA)
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
+
+
+def _is_text(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _config(app: Any, settings: Settings) -> uvicorn.Config:

@@ -38,15 +38,17 @@ async def assign(call: Call, runtime: Runtime, *, latest: bool, timeout: float) 
     deadline = asyncio.get_running_loop().time() + timeout
     with call.hub.waiting(runtime) as waiter, call.peer.when_gone(waiter.stir):
         while not call.peer.is_gone:
-            call.hub.line_up(waiter)
+            offer = call.hub.line_up(waiter)
             if claimed := await lifecycle.claim(call.db, runtime, latest=latest):
+                call.hub.pass_on(offer, claimed)
                 if call.peer.is_gone:
                     await take_back(call.db, call.hub, claimed[0])
                     break
                 call.publish(claimed[0])
                 return claimed[0]
-            if timeout <= 0 or not await _stirred_before(deadline, waiter):
-                break
+            with call.peer.stand_aside():
+                if timeout <= 0 or not await _stirred_before(deadline, waiter):
+                    break
     raise nothing
 
 
@@ -103,6 +105,8 @@ class Assigner:
     def stop(self) -> None:
         """Make `run` return, after the hand-over that may be under way."""
         self._is_stopped = True
+        for process_id in self._held:
+            self._hub.drop(process_id, self)
         self._stir()
 
     def _stir(self) -> None:
@@ -113,12 +117,8 @@ class Assigner:
         """Assign until stopped or the peer is gone; raise Forbidden to a runtime shut out."""
         with self._hub.waiting(self._runtime) as waiter, peer.when_gone(waiter.stir):
             self._waiter = waiter
-            try:
-                while not (self._is_stopped or peer.is_gone):
-                    await self._assign(waiter)
-            finally:
-                for process_id in self._held:
-                    self._hub.drop(process_id, self)
+            while not (self._is_stopped or peer.is_gone):
+                await self._assign(waiter)
 
     async def _assign(self, waiter: Waiter) -> None:
         free = min(self._credit - len(self._held), CLAIM_BATCH)
@@ -126,21 +126,25 @@ class Assigner:
             self._hub.step_out(waiter)
             await waiter.wait()
             return
-        self._hub.line_up(waiter)
+        offer = self._hub.line_up(waiter)
         try:
             claimed = await lifecycle.claim(self._db, self._runtime, count=free)
         except Unavailable:
             deadline = asyncio.get_running_loop().time() + OUTAGE_PAUSE * random.uniform(0.5, 1.5)  # noqa: S311
             await _stirred_before(deadline, waiter)
             return
+        self._hub.pass_on(offer, claimed)
         for process in claimed:
             await self._hand_over(process)
         if len(claimed) < free:
             await waiter.wait()
 
     async def _hand_over(self, process: Process) -> None:
+        if self._is_stopped:
+            await take_back(self._db, self._hub, process)
+            return
         self.hold(process.process_id)
-        if self._is_stopped or not self._push(process):
+        if not self._push(process):
             await take_back(self._db, self._hub, process)
             return
         self._hub.publish([process])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -34,6 +34,14 @@ class Peer:
         self.is_authenticated = False
         self.is_gone = False
         self._when_gone: set[Callable[[], None]] = set()
+
+    def authenticate(self) -> None:
+        """Note that a message of theirs was validly signed, by whichever key."""
+        self.is_authenticated = True
+
+    def stand_aside(self) -> AbstractContextManager[None]:
+        """Give what a message that only waits is to be wrapped in."""
+        return nullcontext()
 
     def leave(self) -> None:
         """Note that they are gone, and tell everybody who works for them."""

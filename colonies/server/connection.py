@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import msgspec
@@ -12,7 +12,7 @@ import structlog
 
 from colonies.core import wire
 from colonies.core.envelope import Reply, error_reply
-from colonies.core.errors import Conflict, Failure, NotFound, TimedOut
+from colonies.core.errors import Conflict, Failure, NotFound, TimedOut, Unavailable
 from colonies.server.call import Door, Peer
 from colonies.server.outbox import Outbox
 from colonies.settings import Settings
@@ -65,7 +65,10 @@ class Connection(Peer):
         )
         self._streams: dict[str, Stream] = {}
         self._tasks = asyncio.TaskGroup()
-        self._slots = asyncio.Semaphore(settings.max_in_flight)
+        self._in_flight = 0
+        self._standing_aside = 0
+        self._has_room = asyncio.Event()
+        self._has_room.set()
         self._timers: dict[tuple[str, ...], asyncio.TimerHandle] = {}
         self._heartbeat = 0.0
         self._is_cut = asyncio.Event()
@@ -99,9 +102,33 @@ class Connection(Peer):
         else:
             self._schedule(("farewell",), FAREWELL_TIMEOUT, self._is_cut.set)
 
-    def push(self, reply: Reply) -> bool:
-        """Send without waiting; a reader that has fallen too far behind is cut off."""
-        if self._outbox.push(wire.encode(reply)):
+    def authenticate(self) -> None:
+        """Note that the peer has sent a valid message: it may be silent from now on."""
+        super().authenticate()
+        self._cancel(("stranger",))
+
+    @contextmanager
+    def stand_aside(self) -> Iterator[None]:
+        """Do not count a message that only waits among those in flight.
+
+        Else a peer that waits often enough would not be read any more, nor be seen to leave.
+        """
+        if self._standing_aside >= self._settings.max_subscriptions:
+            raise Conflict(f"no more than {self._settings.max_subscriptions} waits at once")
+        self._standing_aside += 1
+        self._count(-1)
+        try:
+            yield
+        finally:
+            self._standing_aside -= 1
+            self._count(1)
+
+    def push(self, reply: Reply, dropped: Callable[[], None] | None = None) -> bool:
+        """Send without waiting; a reader that has fallen too far behind is cut off.
+
+        Of a frame that was taken but will not be sent after all, ``dropped`` is told.
+        """
+        if self._outbox.push(wire.encode(reply), dropped):
             return True
         if not self._outbox.is_closed:
             logger.warning("slow reader cut off", peer=self.address)
@@ -110,11 +137,24 @@ class Connection(Peer):
 
     def open_stream(self, name: str, stream: Stream) -> None:
         """Keep a stream under the name its pushes carry, until it is stopped or the socket goes."""
+        if self.is_gone:
+            raise Unavailable("the connection is closed")
         if name in self._streams:
             raise Conflict(f"there is a subscription <{name}> on this connection", field="id")
         if len(self._streams) >= self._settings.max_subscriptions:
             raise Conflict(f"no more than {self._settings.max_subscriptions} subscriptions")
         self._streams[name] = stream
+
+    @contextmanager
+    def opening(self, name: str, stream: Stream) -> Iterator[None]:
+        """Open a stream, and close it again if what belongs to opening it goes wrong."""
+        self.open_stream(name, stream)
+        try:
+            yield
+        except BaseException:
+            with suppress(NotFound):
+                self.close_stream(name)
+            raise
 
     def close_stream(self, name: str) -> None:
         """Stop a stream; raise NotFound when there is none of this name."""
@@ -151,18 +191,24 @@ class Connection(Peer):
     async def _read(self, socket: Socket, answer: Answer) -> None:
         async for frame in socket.frames():
             self._hear()
-            await self._slots.acquire()
+            await self._has_room.wait()
+            self._count(1)
             self._tasks.create_task(self._guard(self._answer(frame, answer)))
+
+    def _count(self, change: int) -> None:
+        self._in_flight += change
+        if self._in_flight < self._settings.max_in_flight:
+            self._has_room.set()
+        else:
+            self._has_room.clear()
 
     async def _answer(self, frame: bytes, answer: Answer) -> None:
         try:
             reply = await answer(frame, self)
-            if self.is_authenticated:
-                self._cancel(("stranger",))
             if reply is not None:
                 await self._outbox.put(reply)
         finally:
-            self._slots.release()
+            self._count(-1)
 
     async def _guard(self, work: Awaitable[None]) -> None:
         """Let no bug in one message take the others down without a trace."""
@@ -173,9 +219,15 @@ class Connection(Peer):
             self.close(INTERNAL_ERROR, "internal error")
 
     async def _write(self, socket: Socket) -> None:
-        with suppress(OSError):
-            while (frame := await self._outbox.get()) is not None:
+        while (frame := await self._outbox.get()) is not None:
+            try:
                 await socket.send(frame)
+            except OSError:
+                self._outbox.give_up()
+                return
+            except asyncio.CancelledError:
+                self._outbox.give_up()
+                raise
 
     def _leave(self) -> None:
         self._outbox.close(discard=True)

@@ -71,10 +71,11 @@ class Dispatcher:
         rpc = UNKNOWN
         failure: Failure | None = None
         reply = Reply()
+        echo: str | msgspec.UnsetType = msgspec.UNSET
         try:
             envelope = self._decode(raw)
-            if envelope.id is not msgspec.UNSET:
-                call.id = envelope.id
+            echo = envelope.id
+            call.id = envelope.id or ""
             rpc = envelope.payload_type if envelope.payload_type in self.table else UNKNOWN
             reply = await self._answer(envelope, call)
         except Failure as error:
@@ -85,8 +86,7 @@ class Dispatcher:
         if failure:
             reply = error_reply(failure)
         self._record(rpc, call, perf_counter() - started, failure)
-        reply = msgspec.structs.replace(reply, id=call.id or msgspec.UNSET)
-        return reply, failure
+        return msgspec.structs.replace(reply, id=echo), failure
 
     def _decode(self, raw: bytes) -> Envelope:
         if len(raw) > self._settings.max_message_bytes:
@@ -101,7 +101,7 @@ class Dispatcher:
             raise UnknownType(f"{call.peer.door} takes no {envelope.payload_type!r}"[:200])
         if rpc.rule.is_signed:
             call.caller = recover(envelope.payload, envelope.signature)
-            call.peer.is_authenticated = True
+            call.peer.authenticate()
         msg = _request(rpc, envelope)
         subject = await rpc.rule.check(call, msg)
         result = await rpc.handler(call, msg, subject)

@@ -134,11 +134,20 @@ class Hub:
             self._waiters.discard(waiter)
             self.step_out(waiter)
 
-    def line_up(self, waiter: Waiter) -> None:
-        """Take a place at the end of the line; offers from now on are not missed."""
-        waiter.offer = None
+    def line_up(self, waiter: Waiter) -> Process | None:
+        """Take a place at the end of the line; offers from now on are not missed.
+
+        Gives the offer that was the reason to look, to be passed on if another was found.
+        """
+        offer, waiter.offer = waiter.offer, None
         for line, key in self._lines(waiter.runtime):
             line[key][waiter] = None
+        return offer
+
+    def pass_on(self, offer: Process | None, taken: list[Process]) -> None:
+        """Offer to the next one what somebody was woken for who then took something else."""
+        if offer and taken and offer.process_id not in {one.process_id for one in taken}:
+            self.offer(offer)
 
     def step_out(self, waiter: Waiter) -> None:
         """Leave the line; an offer that was not looked at is somebody else's chance."""
@@ -181,22 +190,28 @@ class Hub:
         return list(self._idle_by_type)
 
     def stir(self, colony_id: str, runtime_type: str) -> None:
-        """Make the next one in line look for itself."""
-        if waiter := next(iter(self._idle_by_type.get((colony_id, runtime_type), ())), None):
+        """Make the next one in line for a type look for itself."""
+        self._stir_first(self._idle_by_type.get((colony_id, runtime_type), {}))
+
+    def stir_runtime(self, colony_id: str, runtime_id: str) -> None:
+        """Make whoever is idle for this very runtime look."""
+        self._stir_first(self._idle_by_id.get((colony_id, runtime_id), {}))
+
+    def _stir_first(self, line: dict[Waiter, None]) -> None:
+        if waiter := next(iter(line), None):
             self._leave_line(waiter)
             waiter.stir()
 
-    def revoke(self, runtime: Runtime, failure: Failure) -> None:
-        """Shut out a runtime that is no longer let in: its waits and subscriptions end."""
+    def revoke(self, colony_id: str, failure: Failure, runtime_id: str = "") -> None:
+        """Shut out a runtime, or a whole colony: their waits and subscriptions end."""
         for waiter in self._waiters:
-            if _is_same(waiter.runtime, runtime):
+            runtime = waiter.runtime
+            if runtime.colony_id == colony_id and runtime_id in ("", runtime.runtime_id):
                 waiter.refusal = failure
                 waiter.stir()
         for listener in {one for group in self._listeners.values() for one in group}:
-            if (
-                listener.caller == runtime.runtime_id
-                and runtime.colony_id in listener.subscription.colony_ids
-            ):
+            is_theirs = colony_id in listener.subscription.colony_ids
+            if is_theirs and runtime_id in ("", listener.caller):
                 self.forget(listener)
                 listener.end(failure)
 
@@ -214,7 +229,3 @@ def _keys(subscription: Subscription) -> list[tuple[str, ...]]:
     if subscription.process_id:
         return [(subscription.process_id,)]
     return [(colony_id, subscription.runtime_type) for colony_id in subscription.colony_ids]
-
-
-def _is_same(one: Runtime, other: Runtime) -> bool:
-    return (one.colony_id, one.runtime_id) == (other.colony_id, other.runtime_id)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+
+Dropped = Callable[[], None]
+"""What is called for a frame that was taken but will never be sent."""
 
 
 class Outbox:
@@ -16,60 +20,66 @@ class Outbox:
     def __init__(self, *, max_frames: int, max_bytes: int) -> None:
         self._max_frames = max_frames
         self._max_bytes = max_bytes
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[tuple[bytes, Dropped | None]] = deque()
+        self._given: Dropped | None = None
         self._bytes = 0
         self._is_closed = False
         self._readable = asyncio.Event()
         self._roomy = asyncio.Event()
-        self._roomy.set()
 
     @property
     def is_closed(self) -> bool:
         """Whether nothing is taken any more."""
         return self._is_closed
 
-    def push(self, frame: bytes) -> bool:
+    def push(self, frame: bytes, dropped: Dropped | None = None) -> bool:
         """Take a frame if there is room and the outbox is open."""
-        if self._is_closed or not self._roomy.is_set():
+        if self._is_closed or self._is_full():
             return False
-        self._add(frame)
+        self._add(frame, dropped)
         return True
 
     async def put(self, frame: bytes) -> None:
         """Take a frame when there is room; drop it when the outbox is closed."""
-        await self._roomy.wait()
+        while self._is_full() and not self._is_closed:
+            self._roomy.clear()
+            await self._roomy.wait()
         if not self._is_closed:
-            self._add(frame)
+            self._add(frame, None)
 
     async def get(self) -> bytes | None:
         """Give the next frame; None when the outbox is closed and empty."""
-        while not self._frames and not self._is_closed:
+        while not self._frames:
+            if self._is_closed:
+                return None
             self._readable.clear()
             await self._readable.wait()
-        if not self._frames:
-            return None
-        frame = self._frames.popleft()
+        frame, self._given = self._frames.popleft()
         self._bytes -= len(frame)
-        self._update()
+        if not self._is_full():
+            self._roomy.set()
         return frame
 
+    def give_up(self) -> None:
+        """Take notice that the frame given last could not be sent."""
+        if self._given is not None:
+            self._given()
+
     def close(self, *, discard: bool) -> None:
-        """Take nothing more; what is still in it goes out, unless discarded."""
+        """Take nothing more; what is still in it goes out, or is dropped."""
         self._is_closed = True
-        if discard:
-            self._frames.clear()
         self._roomy.set()
         self._readable.set()
+        if discard:
+            frames, self._frames = self._frames, deque()
+            for _, dropped in frames:
+                if dropped is not None:
+                    dropped()
 
-    def _add(self, frame: bytes) -> None:
-        self._frames.append(frame)
+    def _is_full(self) -> bool:
+        return len(self._frames) >= self._max_frames or self._bytes >= self._max_bytes
+
+    def _add(self, frame: bytes, dropped: Dropped | None) -> None:
+        self._frames.append((frame, dropped))
         self._bytes += len(frame)
         self._readable.set()
-        self._update()
-
-    def _update(self) -> None:
-        full = len(self._frames) >= self._max_frames or self._bytes >= self._max_bytes
-        if full and not self._is_closed:
-            self._roomy.clear()
-        else:
-            self._roomy.set()

@@ -164,7 +164,7 @@ async def refuse_assignee(call: Call, process_id: str) -> Failure:
     await _approved_member(call, process.colony_id)
     if process.assigned_runtime_id != call.caller:
         return Forbidden(f"process <{process_id}> is not assigned to the caller")
-    return Conflict(f"process <{process_id}> has ended already: {process.state.name.lower()}")
+    return Conflict(f"process <{process_id}> is not running but {process.state.name.lower()}")
 
 
 def reader_of_attribute(of: str) -> Rule:

@@ -9,7 +9,7 @@ from colonies.core.errors import Failure
 from colonies.core.process import Process
 from colonies.core.runtime import Runtime
 from colonies.core.subscription import Subscription
-from colonies.server.assignment import Assigner
+from colonies.server.assignment import Assigner, take_back
 from colonies.server.call import Call, Door
 from colonies.server.connection import Connection
 
@@ -47,6 +47,8 @@ class AssignmentStream:
     """Pushes assigned processes to a runtime as far as its credit goes."""
 
     def __init__(self, call: Call, connection: Connection, runtime: Runtime, credit: int) -> None:
+        self._db = call.db
+        self._hub = call.hub
         self._connection = connection
         self._name = call.id
         self._assigner = Assigner(call.db, call.hub, runtime, credit=credit, push=self._push)
@@ -55,6 +57,11 @@ class AssignmentStream:
         """Count processes that the runtime brought along against its credit."""
         for process_id in process_ids:
             self._assigner.hold(process_id)
+
+    def give_back(self, process_id: str) -> None:
+        """Free the credit of a process that is not the runtime's any more."""
+        self._hub.drop(process_id, self._assigner)
+        self._assigner.give_back(process_id)
 
     async def run(self) -> None:
         """Assign until stopped; a runtime that is shut out is told."""
@@ -68,6 +75,10 @@ class AssignmentStream:
         self._assigner.stop()
 
     def _push(self, process: Process) -> bool:
-        return self._connection.push(
-            Reply(payload_type=PUSHED_ASSIGNMENT, payload=pack(process), subscription=self._name)
+        reply = Reply(
+            payload_type=PUSHED_ASSIGNMENT, payload=pack(process), subscription=self._name
         )
+        return self._connection.push(reply, dropped=lambda: self._take_back(process))
+
+    def _take_back(self, process: Process) -> None:
+        self._connection.start(take_back(self._db, self._hub, process))

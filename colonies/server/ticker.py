@@ -80,3 +80,10 @@ class Ticker:
         for (colony_id, runtime_type), wanted in Counter(waiting).items():
             for _ in range(wanted):
                 self._hub.stir(str(colony_id), str(runtime_type))
+        addressed = await self._db.fetch_rows(
+            "list_addressed_runtimes",
+            colony_ids=list({colony_id for colony_id, _ in queues}),
+            count=STIR_LIMIT,
+        )
+        for colony_id, runtime_id in addressed:
+            self._hub.stir_runtime(str(colony_id), str(runtime_id))

@@ -132,7 +132,7 @@ class _Sockets:
         self._dispatcher = dispatcher
         self._settings = settings
         self._open = metrics.connections.labels(door)
-        self._strangers: dict[Connection, str] = {}
+        self._strangers: set[Connection] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
@@ -141,7 +141,7 @@ class _Sockets:
         if self._count_strangers(connection.address) >= self._settings.max_strangers:
             await send({"type": "websocket.close"})
             return
-        self._strangers[connection] = connection.address
+        self._strangers.add(connection)
         self._open.inc()
         try:
             await send({"type": "websocket.accept"})
@@ -149,15 +149,14 @@ class _Sockets:
             await connection.serve(_AsgiSocket(receive, send, abort), self._answer)
         finally:
             self._open.dec()
-            self._strangers.pop(connection, None)
+            self._strangers.discard(connection)
 
     def _count_strangers(self, address: str) -> int:
-        return sum(1 for stranger in self._strangers.values() if stranger == address)
+        self._strangers = {one for one in self._strangers if not one.is_authenticated}
+        return sum(stranger.address == address for stranger in self._strangers)
 
     async def _answer(self, frame: bytes, connection: Connection) -> bytes | None:
         reply, failure = await self._dispatcher.answer(frame, connection)
-        if connection.is_authenticated:
-            self._strangers.pop(connection, None)
         if self._door is Door.WS:
             return wire.encode(reply)
         # v1 acknowledges nothing, and does not hear messages that this door does not take.
@@ -181,7 +180,10 @@ class _AsgiSocket:
             yield text.encode() if text is not None else message["bytes"]
 
     async def send(self, frame: bytes) -> None:
-        await self._send({"type": "websocket.send", "text": frame.decode()})
+        try:
+            await self._send({"type": "websocket.send", "text": frame.decode()})
+        except RuntimeError as error:  # the server has closed before we could know
+            raise ConnectionResetError("the socket is closed") from error
 
     async def close(self, code: int, reason: str) -> None:
         with suppress(OSError, RuntimeError, TimeoutError):

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from colonies.core.colony import Colony, Statistics
+from colonies.core.errors import Forbidden
 from colonies.core.wire import Wire
 from colonies.server.call import Call
 from colonies.server.rpc import Request, rpc
@@ -49,6 +50,7 @@ async def delete_colony(call: Call, msg: DeleteColony, _: None) -> None:
     """Delete a colony with all its runtimes and processes; one that is not there is no error."""
     await call.db.execute("delete_colony", colony_id=msg.colony_id)
     call.members.forget()
+    call.hub.revoke(msg.colony_id, Forbidden(f"colony <{msg.colony_id}> was deleted"))
 
 
 class GetColonies(Request):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from colonies.core import wire
 from colonies.core.colony import Colony
 from colonies.core.runtime import Approval, Location, Runtime
-from colonies.core.wire import ZERO_TIME, Int32, Time, Wire
+from colonies.core.wire import ZERO_TIME, Int32, Label, Time, Wire
 from colonies.server import lifecycle
 from colonies.server.call import Call
 from colonies.server.rpc import Request, rpc
@@ -24,8 +24,8 @@ class NewRuntime(Wire):
 
     runtime_id: Identity
     colony_id: str
-    runtime_type: str = ""
-    name: str = ""
+    runtime_type: Label = ""
+    name: Label = ""
     cpu: str = ""
     cores: Int32 = 0
     mem: Int32 = 0
@@ -111,7 +111,7 @@ class RejectRuntime(Request):
 async def reject_runtime(call: Call, _msg: RejectRuntime, runtime: Runtime) -> None:
     """Shut a runtime out, whatever its state was; its waits and subscriptions end."""
     await _set_state(call, runtime, Approval.REJECTED)
-    call.hub.revoke(runtime, not_approved(runtime))
+    call.hub.revoke(runtime.colony_id, not_approved(runtime), runtime.runtime_id)
 
 
 class DeleteRuntime(Request):
@@ -125,7 +125,7 @@ async def delete_runtime(call: Call, _msg: DeleteRuntime, runtime: Runtime) -> N
     """Delete a runtime; what it was running returns to the queue."""
     returned = await lifecycle.delete_runtime(call.db, runtime)
     call.members.forget()
-    call.hub.revoke(runtime, not_approved(runtime))
+    call.hub.revoke(runtime.colony_id, not_approved(runtime), runtime.runtime_id)
     call.publish(*returned)
 
 

@@ -55,7 +55,10 @@ async def subscribe_processes(
         states=frozenset(msg.states or [msg.state]),
         runtime_type=msg.runtime_type,
     )
-    _subscribe(call, subscription, msg.timeout)
+    connection = _connection(call)
+    stream = ChangeStream(call, connection, subscription)
+    with connection.opening(call.id, stream):
+        _listen(call, connection, stream, msg.timeout)
 
 
 class SubscribeProcess(Request):
@@ -76,11 +79,14 @@ async def subscribe_process(call: Call, msg: SubscribeProcess, process: Process)
         states=frozenset(msg.states or [msg.state]),
         process_id=process.process_id,
     )
-    stream = _subscribe(call, subscription, msg.timeout)
-    # Registered first, looked at second: a change in between is pushed, not lost.
-    current = await call.db.fetch_maybe(
-        Process, "get_process", process_id=process.process_id, caller=call.caller
-    )
+    connection = _connection(call)
+    stream = ChangeStream(call, connection, subscription)
+    with connection.opening(call.id, stream):
+        _listen(call, connection, stream, msg.timeout)
+        # Registered first, looked at second: a change in between is pushed, not lost.
+        current = await call.db.fetch_maybe(
+            Process, "get_process", process_id=process.process_id, caller=call.caller
+        )
     if current and subscription.concerns(current):
         stream.push(pack(current))
 
@@ -103,15 +109,16 @@ async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: 
     """Assign and push processes to the caller as they come; every close frees its credit."""
     connection = _connection(call)
     stream = AssignmentStream(call, connection, runtime, msg.credit)
-    connection.open_stream(call.id, stream)
-    lost = await call.db.fetch_rows(
-        "list_lost_processes",
-        colony_id=msg.colony_id,
-        runtime_id=runtime.runtime_id,
-        process_ids=msg.holding,
-    )
-    gone = {process_id for (process_id,) in lost}
-    stream.hold([process_id for process_id in msg.holding if process_id not in gone])
+    with connection.opening(call.id, stream):
+        stream.hold(msg.holding)
+        lost = await call.db.fetch_rows(
+            "list_lost_processes",
+            colony_id=msg.colony_id,
+            runtime_id=runtime.runtime_id,
+            process_ids=msg.holding,
+        )
+    for (process_id,) in lost:
+        stream.give_back(process_id)
     if msg.heartbeat:
         connection.expect_heartbeat(msg.heartbeat)
     call.hub.hear(runtime)
@@ -130,14 +137,10 @@ async def unsubscribe(call: Call, msg: Unsubscribe, _: None) -> None:
     _connection(call).close_stream(msg.subscription)
 
 
-def _subscribe(call: Call, subscription: Subscription, timeout: int) -> ChangeStream:
-    connection = _connection(call)
-    stream = ChangeStream(call, connection, subscription)
-    connection.open_stream(call.id, stream)
+def _listen(call: Call, connection: Connection, stream: ChangeStream, timeout: int) -> None:
     call.hub.listen(stream)
     if timeout > 0 or connection.door is Door.PUBSUB:
         connection.end_stream_after(call.id, max(0, timeout))
-    return stream
 
 
 def _connection(call: Call) -> Connection:

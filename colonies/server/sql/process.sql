@@ -215,6 +215,14 @@ CROSS JOIN LATERAL (
       AND processes.state = 0 AND NOT processes.wait_for_parents
     LIMIT :count) AS waiting;
 
+-- name: list_addressed_runtimes
+-- The same for what is addressed to runtimes by their ids: who should look?
+SELECT DISTINCT colony_id, unnest(runtime_ids)
+FROM (SELECT colony_id, runtime_ids FROM processes
+      WHERE colony_id = ANY (:colony_ids) AND runtime_type = '' AND runtime_ids <> '{}'
+        AND state = 0 AND NOT wait_for_parents
+      LIMIT :count) AS addressed;
+
 -- name: list_waiting_processes
 SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 0
 ORDER BY submission_time LIMIT :count;
