@@ -84,9 +84,14 @@ def people() -> People:
     return People()
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "settings(**changes): how the hub of this test differs")
+
+
 @pytest.fixture
-def settings(people, database_url, tmp_path) -> Settings:
-    return Settings(
+def settings(people, database_url, tmp_path, request) -> Settings:
+    """Settings of hub and client; ``@pytest.mark.settings(name=value)`` changes some."""
+    plain = Settings(
         server_host="127.0.0.1",
         server_port=0,
         bind="127.0.0.1",
@@ -97,6 +102,10 @@ def settings(people, database_url, tmp_path) -> Settings:
         tick=NEVER,
         timeout=30,
     )
+    changes = {}
+    for marker in reversed(list(request.node.iter_markers("settings"))):
+        changes |= marker.kwargs
+    return msgspec.structs.replace(plain, **changes)
 
 
 @pytest.fixture

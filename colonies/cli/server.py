@@ -185,10 +185,9 @@ def _advice(keychain: Keychain) -> str:
 The keys of these identities are in {keychain.folder}.
 Paste the lines above into another terminal, and try there:
 
-  colonies process run greet world --type {DEV_TYPE}   # submit a process
-  colonies process assign                        # be the runtime that takes it
-  colonies process close ID --out hello          # say what came out of it
-  colonies process get ID --output               # read that
+  colonies-run shell &                                  # put this machine to work
+  colonies process run echo hello --type shell --wait   # have something done
+  colonies process ls --state success                   # look
 
 Ctrl-C stops the hub; what is in it stays.
 """

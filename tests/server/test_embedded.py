@@ -235,10 +235,12 @@ async def test_a_long_path_with_spaces_will_do(folder: Path):
 
 async def test_a_relative_path_will_do(folder: Path, monkeypatch: pytest.MonkeyPatch):
     folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("PGPORT", "6543")
-    async with EmbeddedPostgres(Path("here"), fsync=False) as postgres:
-        assert await run(postgres, "SELECT 1") == 1
+    # We must have left the folder before its fixture looks for whoever is still in it.
+    with monkeypatch.context() as here:
+        here.chdir(folder)
+        here.setenv("PGPORT", "6543")
+        async with EmbeddedPostgres(Path("here"), fsync=False) as postgres:
+            assert await run(postgres, "SELECT 1") == 1
     assert (folder / "here" / "postgres" / "PG_VERSION").exists()
 
 
