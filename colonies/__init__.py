@@ -4,7 +4,7 @@ What most programs need is here; everything else is in `colonies.client` and `co
 """
 
 from colonies.client import BlockingColonies, Colonies, Keychain, SubmittedProcess, connect
-from colonies.client.api import result_of
+from colonies.client.work import result_of
 from colonies.core.errors import (
     ColoniesError,
     Conflict,

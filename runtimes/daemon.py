@@ -13,7 +13,7 @@ from typing import TypeVar
 import structlog
 
 from colonies.client import Colonies
-from colonies.client.api import Changes
+from colonies.client.work import Changes
 from colonies.core.errors import (
     ColoniesError,
     ConnectionLost,

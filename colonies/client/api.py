@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -21,22 +20,16 @@ from colonies import settings as all_settings
 from colonies.client.connection import Connection, Stream
 from colonies.client.http import HttpConnection
 from colonies.client.keychain import find_key
+from colonies.client.work import Changes, SubmittedProcess, make_spec
 from colonies.core.attribute import Attribute, AttributeKind
+from colonies.core.caller import Caller, Version
 from colonies.core.colony import Colony, Statistics
 from colonies.core.envelope import Reply, open_reply
 from colonies.core.errors import ConnectionLost, Misconfigured, NotFound
 from colonies.core.identity import PrivateKey
-from colonies.core.process import (
-    FINAL_STATES,
-    Conditions,
-    Process,
-    ProcessSpec,
-    State,
-    decode_argument,
-    encode_argument,
-)
-from colonies.core.runtime import Approval, Runtime
-from colonies.core.wire import Wire, wire_name
+from colonies.core.process import FINAL_STATES, Process, ProcessSpec, State
+from colonies.core.runtime import Runtime
+from colonies.core.wire import wire_name
 from colonies.settings import Settings
 
 T = TypeVar("T")
@@ -44,30 +37,6 @@ T = TypeVar("T")
 FIRST_POLL = 0.05
 LONGEST_POLL = 2.0
 """Seconds between looks at a process where nothing can be pushed."""
-
-
-class Version(Wire):
-    """Which hub answers."""
-
-    build_version: str = ""
-    build_time: str = ""
-
-
-class Membership(Wire):
-    """What the caller is in one colony."""
-
-    colony_id: str
-    is_owner: bool = False
-    state: Approval = Approval.PENDING
-    name: str = ""
-
-
-class Caller(Wire):
-    """Who the caller is to the hub."""
-
-    id: str
-    is_server_owner: bool = False
-    memberships: list[Membership] = []
 
 
 class Transport(Protocol):
@@ -80,57 +49,6 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Leave nothing open."""
-
-
-class Changes:
-    """Processes as they are pushed; use it in ``async with`` and ``async for``."""
-
-    def __init__(self, colonies: Colonies, stream: Stream) -> None:
-        self._colonies = colonies
-        self._stream = stream
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Process:
-        """Wait for the next process; raise what ended the subscription when it has ended."""
-        return open_reply(await anext(self._stream), Process)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """End the subscription; may be called twice."""
-        await self._colonies.end_subscription(self._stream)
-
-    def unread(self) -> list[Process]:
-        """Give what had been pushed already and nobody has read."""
-        return [open_reply(reply, Process) for reply in self._stream.take_unread()]
-
-
-@dataclass(frozen=True)
-class SubmittedProcess:
-    """A process that was submitted, and the way to its end."""
-
-    process: Process
-    _colonies: Colonies
-
-    @property
-    def id(self) -> str:
-        """The id of the process."""
-        return self.process.process_id
-
-    async def wait(self, timeout: float | None = None) -> Process:
-        """Wait for any final state; raise TimeoutError after ``timeout`` seconds."""
-        return await self._colonies.wait_for(self.id, timeout)
 
 
 class Colonies:
@@ -446,30 +364,6 @@ def connect(
     settings = settings or all_settings.load()
     transport: Transport = HttpConnection(settings) if http else Connection(settings)
     return Colonies(transport, settings, key)
-
-
-def make_spec(
-    func: str, args: Iterable[Any], colony_id: str, options: Mapping[str, Any]
-) -> ProcessSpec:
-    """Make the spec of a call; raise TypeError for an option that no spec has."""
-    of_spec = {
-        name: value for name, value in options.items() if name in ProcessSpec.__struct_fields__
-    }
-    of_conditions = {name: value for name, value in options.items() if name not in of_spec}
-    kwargs = {name: encode_argument(value) for name, value in of_spec.pop("kwargs", {}).items()}
-    return ProcessSpec(
-        func=func,
-        args=[encode_argument(value) for value in args],
-        kwargs=kwargs,
-        conditions=Conditions(colony_id=colony_id, **of_conditions),
-        **of_spec,
-    )
-
-
-def result_of(process: Process) -> Any:
-    """Give what a successful process gave back: its one output decoded, else the list of them."""
-    values = [decode_argument(text) for text in process.output]
-    return values[0] if len(values) == 1 else values or None
 
 
 def _wired(fields: Mapping[str, Any]) -> dict[str, Any]:

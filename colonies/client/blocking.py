@@ -9,7 +9,8 @@ from collections.abc import Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from colonies.client.api import Changes, SubmittedProcess, connect
+from colonies.client.api import connect
+from colonies.client.work import Changes, SubmittedProcess
 from colonies.core.identity import PrivateKey
 from colonies.settings import Settings
 

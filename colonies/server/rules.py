@@ -21,6 +21,7 @@ from colonies.server.call import Call
 from colonies.server.lifecycle import Assignment
 
 Check = Callable[[Call, Any], Awaitable[Any]]
+Look = Callable[[Call, str], Awaitable[Any]]
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -47,115 +48,110 @@ async def _server_owner(call: Call, _msg: Any) -> None:
 server_owner = Rule("the hub's owner", _server_owner)
 
 
-def colony_owner(of: str) -> Rule:
-    """Let the owner of the colony named in field ``of`` call; the subject is the colony."""
-    path = attrgetter(of)
+def about(who: str) -> Callable[[Look], Callable[[str], Rule]]:
+    """Make ``look(call, value)`` a rule about whatever field of a request it is given."""
 
-    async def check(call: Call, msg: Any) -> Colony:
-        return await _owned_colony(call, path(msg))
+    def name(look: Look) -> Callable[[str], Rule]:
+        def of(field: str) -> Rule:
+            value = attrgetter(field)
 
-    return Rule("the colony's owner", check)
+            async def check(call: Call, msg: Any) -> Any:
+                return await look(call, value(msg))
 
+            return Rule(who, check)
 
-def member(of: str) -> Rule:
-    """Let approved runtimes of the colony in field ``of`` call; the subject is the runtime."""
-    path = attrgetter(of)
+        of.__doc__ = look.__doc__
+        return of
 
-    async def check(call: Call, msg: Any) -> Runtime:
-        return await _approved_member(call, path(msg))
-
-    return Rule("an approved runtime of the colony", check)
+    return name
 
 
-def member_or_owner(of: str) -> Rule:
-    """Let approved runtimes and the owner of the colony in field ``of`` call."""
-    path = attrgetter(of)
-
-    async def check(call: Call, msg: Any) -> None:
-        await _member_or_owner(call, path(msg))
-
-    return Rule("an approved runtime of the colony, or its owner", check)
+@about("the colony's owner")
+async def colony_owner(call: Call, colony_id: str) -> Colony:
+    """Let the owner of a colony call; the subject is the colony."""
+    return await _owned_colony(call, colony_id)
 
 
-def any_member_or_owner(of: str) -> Rule:
-    """Let every runtime of the colony call, approved or not, and its owner."""
-    path = attrgetter(of)
-
-    async def check(call: Call, msg: Any) -> None:
-        colony_id = path(msg)
-        if call.caller == colony_id:
-            await _owned_colony(call, colony_id)
-        else:
-            await _membership(call, colony_id)
-
-    return Rule("any runtime of the colony, or its owner", check)
+@about("an approved runtime of the colony")
+async def member(call: Call, colony_id: str) -> Runtime:
+    """Let approved runtimes of a colony call; the subject is the runtime."""
+    return await _approved_member(call, colony_id)
 
 
-def owner_of_runtime(of: str) -> Rule:
-    """Let the owner of the runtime's colony call; the subject is the runtime."""
-    path = attrgetter(of)
-
-    async def check(call: Call, msg: Any) -> Runtime:
-        runtime = await _runtime(call, path(msg))
-        await _owned_colony(call, runtime.colony_id)
-        return runtime
-
-    return Rule("the owner of the runtime's colony", check)
+@about("an approved runtime of the colony, or its owner")
+async def member_or_owner(call: Call, colony_id: str) -> None:
+    """Let approved runtimes of a colony and its owner call."""
+    await _member_or_owner(call, colony_id)
 
 
-def fellow_of_runtime(of: str) -> Rule:
-    """Let approved runtimes of the runtime's colony and its owner call; gives the runtime."""
-    path = attrgetter(of)
-
-    async def check(call: Call, msg: Any) -> Runtime:
-        runtime = await _runtime(call, path(msg))
-        await _member_or_owner(call, runtime.colony_id)
-        return runtime
-
-    return Rule("an approved runtime of the runtime's colony, or its owner", check)
+@about("any runtime of the colony, or its owner")
+async def any_member_or_owner(call: Call, colony_id: str) -> None:
+    """Let every runtime of a colony call, approved or not, and its owner."""
+    if call.caller == colony_id:
+        await _owned_colony(call, colony_id)
+    else:
+        await _membership(call, colony_id)
 
 
-def reader_of_process(of: str) -> Rule:
-    """Let approved runtimes of the process's colony and its owner call; gives the process."""
-    path = attrgetter(of)
-
-    async def check(call: Call, msg: Any) -> Process:
-        process = await find_process(call, path(msg))
-        await _member_or_owner(call, process.colony_id)
-        return process
-
-    return Rule("an approved runtime of the process's colony, or its owner", check)
+@about("the owner of the runtime's colony")
+async def owner_of_runtime(call: Call, runtime_id: str) -> Runtime:
+    """Let the owner of a runtime's colony call; the subject is the runtime."""
+    runtime = await _runtime(call, runtime_id)
+    await _owned_colony(call, runtime.colony_id)
+    return runtime
 
 
-def member_of_process(of: str) -> Rule:
-    """Let approved runtimes of the process's colony call; the subject is the process."""
-    path = attrgetter(of)
-
-    async def check(call: Call, msg: Any) -> Process:
-        process = await find_process(call, path(msg))
-        await _approved_member(call, process.colony_id)
-        return process
-
-    return Rule("an approved runtime of the process's colony", check)
+@about("an approved runtime of the runtime's colony, or its owner")
+async def fellow_of_runtime(call: Call, runtime_id: str) -> Runtime:
+    """Let approved runtimes of a runtime's colony and its owner call; gives the runtime."""
+    runtime = await _runtime(call, runtime_id)
+    await _member_or_owner(call, runtime.colony_id)
+    return runtime
 
 
-def assignee(of: str) -> Rule:
-    """Let the approved runtime call that the process is assigned to; gives its assignment.
+@about("an approved runtime of the process's colony, or its owner")
+async def reader_of_process(call: Call, process_id: str) -> Process:
+    """Let approved runtimes of a process's colony and its owner call; gives the process."""
+    process = await find_process(call, process_id)
+    await _member_or_owner(call, process.colony_id)
+    return process
+
+
+@about("an approved runtime of the process's colony")
+async def member_of_process(call: Call, process_id: str) -> Process:
+    """Let approved runtimes of a process's colony call; the subject is the process."""
+    process = await find_process(call, process_id)
+    await _approved_member(call, process.colony_id)
+    return process
+
+
+@about("an approved runtime of the attribute's colony, or its owner")
+async def reader_of_attribute(call: Call, attribute_id: str) -> Attribute:
+    """Let approved runtimes of an attribute's colony and its owner call; gives the attribute."""
+    attribute = await call.db.fetch_one(
+        Attribute,
+        "get_attribute",
+        attribute_id=attribute_id,
+        caller=call.caller,
+        missing=NotFound(f"there is no attribute <{attribute_id}>"),
+    )
+    await _member_or_owner(call, attribute.target_colony_id)
+    return attribute
+
+
+@about("the runtime that the process is assigned to")
+async def assignee(call: Call, process_id: str) -> Assignment:
+    """Let the approved runtime call that a process is assigned to; gives its assignment.
 
     That it is the assignee, the statement checks that makes the change; `refuse_assignee` then
     says why it did not.
     """
-    path = attrgetter(of)
-
-    async def check(call: Call, msg: Any) -> Assignment:
-        runtimes = [one for one in await call.members.of(call.caller) if one.is_approved]
-        if not runtimes:
-            raise await refuse_assignee(call, path(msg))
-        for runtime in runtimes:
-            call.hub.hear(runtime)
-        return Assignment(path(msg), call.caller, [runtime.colony_id for runtime in runtimes])
-
-    return Rule("the runtime that the process is assigned to", check)
+    runtimes = [one for one in await call.members.of(call.caller) if one.is_approved]
+    if not runtimes:
+        raise await refuse_assignee(call, process_id)
+    for runtime in runtimes:
+        call.hub.hear(runtime)
+    return Assignment(process_id, call.caller, [runtime.colony_id for runtime in runtimes])
 
 
 async def refuse_assignee(call: Call, process_id: str) -> Failure:
@@ -165,25 +161,6 @@ async def refuse_assignee(call: Call, process_id: str) -> Failure:
     if process.assigned_runtime_id != call.caller:
         return Forbidden(f"process <{process_id}> is not assigned to the caller")
     return Conflict(f"process <{process_id}> is not running but {process.state.name.lower()}")
-
-
-def reader_of_attribute(of: str) -> Rule:
-    """Let approved runtimes of the attribute's colony and its owner call; gives the attribute."""
-    path = attrgetter(of)
-
-    async def check(call: Call, msg: Any) -> Attribute:
-        attribute_id = path(msg)
-        attribute = await call.db.fetch_one(
-            Attribute,
-            "get_attribute",
-            attribute_id=attribute_id,
-            caller=call.caller,
-            missing=NotFound(f"there is no attribute <{attribute_id}>", field=of),
-        )
-        await _member_or_owner(call, attribute.target_colony_id)
-        return attribute
-
-    return Rule("an approved runtime of the attribute's colony, or its owner", check)
 
 
 async def _members_colonies(call: Call, _msg: Any) -> frozenset[str]:

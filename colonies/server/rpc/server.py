@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
+from colonies.core.caller import Caller, Membership, Version
 from colonies.core.colony import Colony, Statistics
-from colonies.core.runtime import Approval
-from colonies.core.wire import Wire
 from colonies.server.call import Call
 from colonies.server.rpc import Request, rpc
 from colonies.server.rules import any_key, anyone, server_owner
 from colonies.version import __version__
-
-
-class Version(Wire):
-    """Which hub this is."""
-
-    build_version: str
-    build_time: str
-    msg_type: str = "versionmsg"
-
-
-class Membership(Wire):
-    """What the caller is in one colony: its owner, or a runtime in some state."""
-
-    colony_id: str
-    is_owner: bool
-    state: Approval = Approval.APPROVED
-    name: str = ""
-
-
-class Caller(Wire):
-    """Who somebody is to this hub."""
-
-    id: str
-    is_server_owner: bool
-    memberships: list[Membership]
 
 
 class GetVersion(Request):
@@ -43,7 +17,7 @@ class GetVersion(Request):
 @rpc("versionmsg", rule=anyone)
 async def version(_call: Call, _msg: GetVersion, _: None) -> Version:
     """Give the hub's version; the only call that needs no signature."""
-    return Version(build_version=__version__, build_time="")
+    return Version(build_version=__version__)
 
 
 class GetStatistics(Request):

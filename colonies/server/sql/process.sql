@@ -46,12 +46,24 @@ colony_id = :colony_id AND runtime_type = (SELECT runtime_type FROM claimer)
 AND state = 0 AND NOT wait_for_parents
 AND (runtime_ids = '{}' OR (runtime_type <> '' AND :runtime_id = ANY (runtime_ids))) AND {fits}
 
+-- part: take
+-- = ANY (ARRAY (…)) is the form that the planner keeps cheap.
+UPDATE processes
+SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time = now(),
+    exec_deadline = CASE WHEN max_exec_time > 0
+                         THEN now() + make_interval(secs => max_exec_time) END
+WHERE colony_id = :colony_id
+  AND process_id = ANY (ARRAY(SELECT process_id FROM first
+                              UNION ALL SELECT process_id FROM second
+                              UNION ALL SELECT process_id FROM third))
+RETURNING {process}
+
 -- name: claim_oldest_processes
 -- Up to :count processes that this runtime may have, each for it alone, by priority and age. SKIP
 -- LOCKED lets any number of claims run side by side. What is addressed to it stands in another part
 -- of the index than its queue: how many of those come first is looked up without locks (only if
 -- there are any), then each is taken in order; the third part makes good what others were quicker
--- to take from the second. = ANY (ARRAY (…)) is the form that the planner keeps cheap.
+-- to take from the second.
 WITH {claimer}, before_queue AS MATERIALIZED (
     SELECT CASE WHEN EXISTS (SELECT FROM processes WHERE {addressed}) THEN (
         SELECT count(*) FILTER (WHERE is_addressed) FROM (
@@ -80,15 +92,7 @@ WITH {claimer}, before_queue AS MATERIALIZED (
     LIMIT :count::bigint - (SELECT count(*) FROM first) - (SELECT count(*) FROM second)
     FOR UPDATE SKIP LOCKED
 )
-UPDATE processes
-SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time = now(),
-    exec_deadline = CASE WHEN max_exec_time > 0
-                         THEN now() + make_interval(secs => max_exec_time) END
-WHERE colony_id = :colony_id
-  AND process_id = ANY (ARRAY(SELECT process_id FROM first
-                              UNION ALL SELECT process_id FROM second
-                              UNION ALL SELECT process_id FROM third))
-RETURNING {process};
+{take};
 
 -- name: claim_latest_processes
 -- As claim_oldest_processes, but the newest first within a priority.
@@ -120,15 +124,7 @@ WITH {claimer}, before_queue AS MATERIALIZED (
     LIMIT :count::bigint - (SELECT count(*) FROM first) - (SELECT count(*) FROM second)
     FOR UPDATE SKIP LOCKED
 )
-UPDATE processes
-SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time = now(),
-    exec_deadline = CASE WHEN max_exec_time > 0
-                         THEN now() + make_interval(secs => max_exec_time) END
-WHERE colony_id = :colony_id
-  AND process_id = ANY (ARRAY(SELECT process_id FROM first
-                              UNION ALL SELECT process_id FROM second
-                              UNION ALL SELECT process_id FROM third))
-RETURNING {process};
+{take};
 
 -- name: get_process
 -- A process by its id, in the colonies that the caller belongs to or owns.
@@ -213,6 +209,8 @@ CROSS JOIN LATERAL (
     SELECT FROM processes
     WHERE processes.colony_id = queue.colony_id AND processes.runtime_type = queue.runtime_type
       AND processes.state = 0 AND NOT processes.wait_for_parents
+    -- In the order of processes_claimable, to be read from it: 0.3 ms, else 46 with 200,000 ended.
+    ORDER BY processes.priority DESC, processes.submission_time
     LIMIT :count) AS waiting;
 
 -- name: list_addressed_runtimes

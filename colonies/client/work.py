@@ -1,0 +1,96 @@
+"""What calls give that goes on: processes submitted, and processes pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from colonies.client.connection import Stream
+from colonies.core.envelope import open_reply
+from colonies.core.process import (
+    Conditions,
+    Process,
+    ProcessSpec,
+    decode_argument,
+    encode_argument,
+)
+
+if TYPE_CHECKING:
+    from colonies.client.api import Colonies
+
+
+class Changes:
+    """Processes as they are pushed; use it in ``async with`` and ``async for``."""
+
+    def __init__(self, colonies: Colonies, stream: Stream) -> None:
+        self._colonies = colonies
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Process:
+        """Wait for the next process; raise what ended the subscription when it has ended."""
+        return open_reply(await anext(self._stream), Process)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the subscription; may be called twice."""
+        await self._colonies.end_subscription(self._stream)
+
+    def unread(self) -> list[Process]:
+        """Give what had been pushed already and nobody has read."""
+        return [open_reply(reply, Process) for reply in self._stream.take_unread()]
+
+
+@dataclass(frozen=True)
+class SubmittedProcess:
+    """A process that was submitted, and the way to its end."""
+
+    process: Process
+    _colonies: Colonies
+
+    @property
+    def id(self) -> str:
+        """The id of the process."""
+        return self.process.process_id
+
+    async def wait(self, timeout: float | None = None) -> Process:
+        """Wait for any final state; raise TimeoutError after ``timeout`` seconds."""
+        return await self._colonies.wait_for(self.id, timeout)
+
+
+def make_spec(
+    func: str, args: Iterable[Any], colony_id: str, options: Mapping[str, Any]
+) -> ProcessSpec:
+    """Make the spec of a call; raise TypeError for an option that no spec has."""
+    of_spec = {
+        name: value for name, value in options.items() if name in ProcessSpec.__struct_fields__
+    }
+    of_conditions = {name: value for name, value in options.items() if name not in of_spec}
+    kwargs = {name: encode_argument(value) for name, value in of_spec.pop("kwargs", {}).items()}
+    return ProcessSpec(
+        func=func,
+        args=[encode_argument(value) for value in args],
+        kwargs=kwargs,
+        conditions=Conditions(colony_id=colony_id, **of_conditions),
+        **of_spec,
+    )
+
+
+def result_of(process: Process) -> Any:
+    """Give what a successful process gave back: its one output decoded, else the list of them."""
+    values = [decode_argument(text) for text in process.output]
+    return values[0] if len(values) == 1 else values or None
