@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from colonies.client.api import connect
+from colonies.client.api import Colonies, connect
 from colonies.client.work import Changes, SubmittedProcess
 from colonies.core.identity import PrivateKey
 from colonies.settings import Settings
@@ -46,6 +46,17 @@ class BlockingColonies:
     ) -> None:
         self._client = connect(settings, key=key, http=http)
         self._loop: _Loop | None = _Loop()
+
+    def acting_as(self, key: PrivateKey) -> BlockingColonies:
+        """Give the same connection as seen by another identity; close either of them."""
+        return self._sharing(self._client.acting_as(key), self._loop)
+
+    @classmethod
+    def _sharing(cls, client: Colonies, loop: _Loop | None) -> BlockingColonies:
+        self = cls.__new__(cls)
+        self._client = client
+        self._loop = loop
+        return self
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)

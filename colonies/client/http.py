@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from colonies.client.connection import endpoint, tls_context
@@ -14,6 +15,9 @@ from colonies.core.envelope import Reply, seal
 from colonies.core.errors import ConnectionLost, DeadlineExceeded, Failure, Misconfigured
 from colonies.core.identity import PrivateKey
 from colonies.settings import Settings
+
+MAX_CALLS = 256
+"""Calls under way at once; more wait for one of them to end."""
 
 
 class HttpConnection:
@@ -26,8 +30,12 @@ class HttpConnection:
             urllib.request.HTTPSHandler(context=tls_context(settings)),
         )
 
+        # Its own: long polls in the loop's executor would hold up everything else there.
+        self._threads = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="colonies-http")
+
     async def close(self) -> None:
-        """Do nothing: no connection is kept."""
+        """Start no more calls; those under way end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def call(
         self, payload_type: str, fields: dict[str, Any], key: PrivateKey | None, timeout: float
@@ -35,7 +43,9 @@ class HttpConnection:
         """Send a signed request and give its reply; raises as `Connection.call` does."""
         body = seal(payload_type, fields, key)
         try:
-            return wire.decode(await asyncio.to_thread(self._post, body, timeout), Reply)
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._threads, self._post, body, timeout)
+            return wire.decode(answer, Reply)
         except TimeoutError:
             raise DeadlineExceeded(f"{self._url} did not answer within {timeout:g} s") from None
         except Failure as failure:

@@ -39,6 +39,8 @@ from colonies.settings import Settings
 logger = structlog.get_logger()
 
 BACKLOG = 1024
+MAX_PORT = 65535
+MAX_HEADER_BYTES = 64 * 1024
 HEADER_TIMEOUT = 10.0
 """Seconds that a new connection has for the header of its first request."""
 
@@ -140,6 +142,7 @@ class Server:
 
         async def stop() -> None:
             ticking.cancel()
+            self.hub.close(Unavailable("the hub is stopping"))
             web.should_exit = True
 
         stack.push_async_callback(stop)
@@ -153,14 +156,28 @@ class _Uvicorn(uvicorn.Server):
 
 
 class _HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, minus those who connect and say nothing."""
+    """uvicorn's HTTP, minus those who connect and say nothing, or never come to the point."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._silence = self.loop.call_later(HEADER_TIMEOUT, transport.close)
+        self._header_bytes = 0
+        self._is_in_header = True
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._header_bytes += len(data)
+        if self._is_in_header and self._header_bytes > MAX_HEADER_BYTES:
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._header_bytes = 0
+        self._is_in_header = True
 
     def on_headers_complete(self) -> None:
         self._silence.cancel()
+        self._is_in_header = False
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -223,10 +240,12 @@ def _listen(settings: Settings) -> socket.socket:
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise Misconfigured("TLS needs both --tls-cert and --tls-key")
     family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
+    place = f"{settings.bind} port {settings.server_port}"
+    if not 0 <= settings.server_port <= MAX_PORT:
+        raise Misconfigured(f"cannot listen on {place}: expected 0 to {MAX_PORT}")
     try:
         return socket.create_server(
             (settings.bind, settings.server_port), family=family, backlog=BACKLOG
         )
-    except (OSError, OverflowError) as error:
-        place = f"{settings.bind} port {settings.server_port}"
+    except OSError as error:
         raise Misconfigured(f"cannot listen on {place}: {error}") from error

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from colonies.core.envelope import pack
-from colonies.core.errors import Failure
+from colonies.core.errors import Failure, NotFound
 from colonies.core.process import Process, State
 from colonies.core.runtime import Runtime
 from colonies.core.subscription import Subscription
@@ -74,6 +74,7 @@ class Hub:
         self._idle_by_type: dict[tuple[str, str], dict[Waiter, None]] = defaultdict(dict)
         self._idle_by_id: dict[tuple[str, str], dict[Waiter, None]] = defaultdict(dict)
         self._heard: set[tuple[str, str]] = set()
+        self._closed: Failure | None = None
 
     def publish(self, processes: Iterable[Process]) -> None:
         """Tell everybody concerned that these processes have changed, as committed."""
@@ -126,6 +127,8 @@ class Hub:
     @contextmanager
     def waiting(self, runtime: Runtime) -> Iterator[Waiter]:
         """Be known as idle for a runtime; `line_up` before every look at the database."""
+        if self._closed:
+            raise self._closed
         waiter = Waiter(runtime)
         self._waiters.add(waiter)
         try:
@@ -214,6 +217,24 @@ class Hub:
             if is_theirs and runtime_id in ("", listener.caller):
                 self.forget(listener)
                 listener.end(failure)
+
+    def remove(self, colony_id: str, process_id: str = "") -> None:
+        """Tell who holds or follows a process, or any of a colony's, that it was deleted."""
+        if process_id:
+            self.let_go(process_id)
+        for listener in {one for group in self._listeners.values() for one in group}:
+            followed = listener.subscription.process_id
+            is_theirs = colony_id in listener.subscription.colony_ids
+            if followed and is_theirs and process_id in ("", followed):
+                self.forget(listener)
+                listener.end(NotFound(f"process <{followed}> was deleted"))
+
+    def close(self, failure: Failure) -> None:
+        """End every wait, now and from now on: the hub is stopping."""
+        self._closed = failure
+        for waiter in self._waiters:
+            waiter.refusal = failure
+            waiter.stir()
 
     def hear(self, runtime: Runtime) -> None:
         """Note that a runtime gave a sign of life."""

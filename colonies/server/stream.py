@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from colonies.core.envelope import Reply, pack
-from colonies.core.errors import Failure
+from colonies.core.errors import Failure, Unavailable
 from colonies.core.process import Process
 from colonies.core.runtime import Runtime
 from colonies.core.subscription import Subscription
@@ -67,6 +67,8 @@ class AssignmentStream:
         """Assign until stopped; a runtime that is shut out is told."""
         try:
             await self._assigner.run(self._connection)
+        except Unavailable:
+            return  # the hub is stopping: the socket goes, and the runtime subscribes anew
         except Failure as failure:
             self._connection.end_stream(self._name, failure)
 

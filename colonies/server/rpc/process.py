@@ -137,7 +137,7 @@ async def delete_process(call: Call, _msg: DeleteProcess, process: Process) -> N
     await call.db.execute(
         "delete_process", colony_id=process.colony_id, process_id=process.process_id
     )
-    call.hub.let_go(process.process_id)
+    call.hub.remove(process.colony_id, process.process_id)
 
 
 class DeleteAllProcesses(Request):
@@ -152,6 +152,7 @@ async def delete_all_processes(call: Call, msg: DeleteAllProcesses, _colony: Col
     running = await call.db.fetch_rows("delete_all_processes", colony_id=msg.colony_id)
     for (process_id,) in running:
         call.hub.let_go(process_id)
+    call.hub.remove(msg.colony_id)
 
 
 class CloseSuccessful(Request):
