@@ -1,0 +1,241 @@
+"""Every statement in ``sql/``: prepared, used, fit for its Struct, and by the right index."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from colonies.core.attribute import Attribute
+from colonies.core.colony import Colony, Statistics
+from colonies.core.process import Process
+from colonies.core.runtime import Runtime
+from colonies.server.db import _SERVER_SETTINGS, load_queries
+from colonies.server.schema import schema_text
+
+ROOT = Path(__file__).parents[1]
+QUERIES = load_queries()
+SOURCES = "\n".join(
+    path.read_text() for path in sorted((ROOT / "colonies" / "server").rglob("*.py"))
+)
+STRUCTS = {kind.__name__: kind for kind in (Attribute, Colony, Process, Runtime, Statistics)}
+
+COLONY, TYPE = "c" * 64, "cli"
+ME = "1" * 64
+ROWS = 50_000
+
+
+@pytest.fixture
+async def connection(database_url, db) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that plans as those of the hub do."""
+    connection = await asyncpg.connect(database_url, server_settings=_SERVER_SETTINGS)
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.parametrize("name", QUERIES)
+async def test_every_statement_can_be_prepared(connection, name):
+    query = QUERIES[name]
+    statement = await connection.prepare(query.text)
+    assert len(statement.get_parameters()) == len(query.parameters)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_every_statement_is_used(name):
+    assert f'"{name}"' in SOURCES
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_name_begins_with_a_verb(name):
+    verb = name.partition("_")[0]
+    assert verb in {
+        "add", "claim", "close", "delete", "fail", "get", "has", "list", "lock", "ping", "release",
+        "return", "set", "submit", "touch",
+    }  # fmt: skip
+
+
+def filled() -> dict[str, type]:
+    """Which statement fills which Struct, as the calls of the database say."""
+    calls = re.findall(r'fetch_(?:all|one|maybe)\(\s*(\w+),\s*"(\w+)"', SOURCES)
+    return {name: STRUCTS[kind] for kind, name in calls if kind in STRUCTS}
+
+
+def test_the_statements_that_fill_structs_are_found():
+    found = filled()
+    assert found["get_process"] is Process
+    assert found["list_colonies"] is Colony
+    assert len(found) > 10
+
+
+@pytest.mark.parametrize("name", filled())
+async def test_the_columns_of_a_statement_are_fields_of_its_struct(connection, name):
+    statement = await connection.prepare(QUERIES[name].text)
+    columns = [attribute.name for attribute in statement.get_attributes()]
+    fields = filled()[name].__struct_fields__
+    assert len(set(columns)) == len(columns)
+    assert set(columns) <= set(fields)
+    if filled()[name] is not Statistics:
+        assert set(columns) == set(fields)
+
+
+@pytest.fixture(scope="module")
+def crowded_url(postgres_url) -> str:
+    """A database of its own with 50,000 processes that wait, 1,000 that run, 9,000 that ended."""
+    url = postgres_url.replace("/colonies?", "/crowded?")
+
+    async def create() -> None:
+        server = await asyncpg.connect(postgres_url)
+        await server.execute("CREATE DATABASE crowded")
+        await server.close()
+        connection = await asyncpg.connect(url)
+        await connection.execute(schema_text())
+        await connection.execute(
+            """
+            INSERT INTO runtimes (colony_id, runtime_id, runtime_type, name, cpu, cores, mem, gpu,
+                                  gpus, state, commission_time, location)
+            VALUES ($1, $2, 'cli', 'me', '', 8, 8, '', 0, 1, now(), '{}')
+            """,
+            COLONY,
+            ME,
+        )
+        await connection.execute(
+            """
+            INSERT INTO processes (colony_id, process_id, state, submission_time, end_time, spec,
+                runtime_type, runtime_ids, cores, mem, gpus, priority, max_wait_time,
+                max_exec_time, max_retries, wait_deadline, assigned_runtime_id)
+            SELECT $1, 'p' || number, CASE WHEN number <= $2 THEN 0 ELSE 2 END,
+                   now() + number * interval '1 ms', CASE WHEN number > $2 THEN now() END,
+                   '{}', 'cli', '{}', 0, 0, 0, number % 3, 0, 0, 0, now() + interval '1 day',
+                   CASE WHEN number > $2 THEN $3 ELSE '' END
+            FROM generate_series(1, $2 + 10000) AS number
+            """,
+            COLONY,
+            ROWS,
+            ME,
+        )
+        await connection.execute(
+            """
+            UPDATE processes SET state = 1, end_time = NULL, start_time = now(),
+                   exec_deadline = now() + interval '1 day'
+            WHERE state = 2 AND process_id LIKE '%0'
+            """
+        )
+        await connection.execute("VACUUM ANALYZE")
+        await connection.close()
+
+    asyncio.run(create())
+    return url
+
+
+@pytest.fixture
+async def crowd(crowded_url) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to that database that plans as those of the hub do."""
+    connection = await asyncpg.connect(crowded_url, server_settings=_SERVER_SETTINGS)
+    yield connection
+    await connection.close()
+
+
+async def explain(connection: asyncpg.Connection, name: str, **given: Any) -> list[dict]:
+    """Run a statement as the hub would, undo it, and give every node of its plan."""
+    query = QUERIES[name]
+    transaction = connection.transaction()
+    await transaction.start()
+    text = f"EXPLAIN (ANALYZE, FORMAT JSON) {query.text}"
+    (plan,) = json.loads(await connection.fetchval(text, *query.arguments(given)))
+    await transaction.rollback()
+    return list(nodes(plan["Plan"]))
+
+
+def nodes(plan: dict) -> list[dict]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in nodes(child))]
+
+
+def touched(plan: list[dict]) -> float:
+    """Count the rows that the plan looked at."""
+    return sum(
+        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+        for node in plan
+    )
+
+
+def indexes(plan: list[dict]) -> set[str]:
+    return {node["Index Name"] for node in plan if "Index Name" in node}
+
+
+def scanned(plan: list[dict]) -> set[str]:
+    return {node["Relation Name"] for node in plan if node["Node Type"] == "Seq Scan"}
+
+
+@pytest.mark.parametrize("name", ["claim_oldest_processes", "claim_latest_processes"])
+@pytest.mark.parametrize("count", [1, 100])
+async def test_a_claim_goes_by_the_partial_index_and_touches_few_rows(crowd, name, count):
+    plan = await explain(crowd, name, colony_id=COLONY, runtime_id=ME, count=count)
+    assert "processes_claimable" in indexes(plan)
+    assert "processes" not in scanned(plan)
+    assert touched(plan) < 20 * (count + 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("get_process", {"process_id": "p77", "caller": ME}),
+        (
+            "close_process",
+            {"process_id": "p77", "runtime_id": ME, "state": 2, "output": [], "errors": []},
+        ),
+        ("release_process", {"process_id": "p77", "runtime_id": ME}),
+        ("delete_process", {"process_id": "p77"}),
+        ("list_lost_processes", {"runtime_id": ME, "process_ids": ["p77", "p78"]}),
+    ],
+)  # fmt: skip
+async def test_one_process_is_found_by_the_primary_key(crowd, name, given):
+    colony = {"colony_id": COLONY, "colony_ids": [COLONY]}
+    given |= {key: value for key, value in colony.items() if key in QUERIES[name].parameters}
+    plan = await explain(crowd, name, **given)
+    assert "processes_pkey" in indexes(plan)
+    assert "processes" not in scanned(plan)
+    assert touched(plan) < 20
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("fail_processes_not_started", "processes_wait_deadline"),
+        ("return_processes_overrun", "processes_exec_deadline"),
+        ("fail_processes_overrun", "processes_exec_deadline"),
+    ],
+)
+async def test_a_deadline_pass_goes_by_its_partial_index_and_touches_few_rows(crowd, name, index):
+    plan = await explain(crowd, name, count=500)
+    assert index in indexes(plan)
+    assert "processes" not in scanned(plan)
+    assert touched(plan) < 20
+
+
+@pytest.mark.parametrize(
+    "name", ["list_waiting_processes", "list_running_processes", "list_successful_processes"]
+)
+async def test_a_list_touches_no_more_rows_than_it_gives(crowd, name):
+    plan = await explain(crowd, name, colony_id=COLONY, count=100)
+    assert "processes" not in scanned(plan)
+    assert touched(plan) < 1000
+
+
+async def test_the_search_for_lost_wake_ups_touches_few_rows(crowd):
+    queues = {"colony_ids": [COLONY, "d" * 64], "runtime_types": [TYPE, "other"], "count": 100}
+    given = {key: queues[key] for key in QUERIES["list_claimable_queues"].parameters}
+    plan = await explain(crowd, "list_claimable_queues", **given)
+    assert touched(plan) < 1000
+    assert "processes" not in scanned(plan)
+
+
+def test_a_missing_or_unknown_argument_is_a_bug_and_raises():
+    query = QUERIES["get_process"]
+    with pytest.raises(TypeError):
+        query.arguments({"process_id": "p", "caller": "c", "colour": "red"})
+    with pytest.raises(KeyError):
+        query.arguments({"process_id": "p"})
