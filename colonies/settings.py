@@ -6,6 +6,7 @@ A value comes from the first of: flag, environment, configuration file, default.
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -200,11 +201,15 @@ def _convert(name: str, value: Any, source: str) -> Any:
     kind = get_type_hints(Settings)[name]
     if isinstance(value, str) and kind is bool:
         value = value.lower()
+    shown = "***" if SETTINGS[name].secret else repr(value)
     try:
-        return msgspec.convert(value, kind, strict=False)
+        converted = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
-        shown = "***" if SETTINGS[name].secret else repr(value)
         raise Misconfigured(f"{source}: expected {kind.__name__}, not {shown}") from error
+    # A port of 0 is any that is free; every other number is a size or a duration.
+    if kind in (int, float) and name != "server_port" and not 0 < converted < math.inf:
+        raise Misconfigured(f"{source}: expected a number above 0, not {shown}")
+    return converted
 
 
 def flag_of(name: str) -> str:

@@ -55,66 +55,48 @@ class Plugins(click.Group):
 def _command(name: str, plugin: type[Runtime]) -> click.Command:
     own = msgspec.structs.fields(plugin.Settings)
 
-    @setting_options(*CLIENT, "runtime_id")
-    @click.option("--name", help="Name of this runtime in the colony (default: plugin and host).")
-    @click.option(
-        "--type",
-        "runtime_type",
-        default=plugin.runtime_type,
-        show_default=True,
-        help="Type of processes to take.",
-    )
-    @click.option(
-        "--slots",
-        type=click.IntRange(1, 10_000),
-        default=1,
-        show_default=True,
-        help="Processes run at once.",
-    )
-    @click.option(
-        "--cores",
-        type=click.IntRange(0),
-        default=os.cpu_count() or 0,
-        show_default=True,
-        help="Cores declared to the colony.",
-    )
-    @click.option(
-        "--mem",
-        type=click.IntRange(0),
-        default=_memory(),
-        show_default=True,
-        help="Memory declared to the colony, in MiB.",
-    )
-    @click.option(
-        "--gpus",
-        type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        help="GPUs declared to the colony.",
-    )
-    @click.option(
-        "--heartbeat",
-        type=click.FloatRange(0.1, 3600),
-        default=10,
-        show_default=True,
-        help="Seconds between signs of life.",
-    )
-    @click.option(
-        "--drain",
-        type=click.FloatRange(0),
-        default=30,
-        show_default=True,
-        help="Seconds that running processes have after SIGTERM.",
-    )
-    @click.option("-v", "--verbose", is_flag=True, help="Log every call.")
     def run(**options: Any) -> None:
         logs.configure(verbose=options["verbose"])
         given = {field.name: options.pop(field.name) for field in own}
         _run(plugin, name, _plugin_settings(name, plugin, given), options)
 
-    for field in reversed(own):
-        run = _plugin_option(name, plugin, field)(run)
+    common = [*_figures(), *_habits(plugin), setting_options(*CLIENT, "runtime_id")]
+    of_plugin = [_plugin_option(name, plugin, field) for field in own]
+    for option in reversed([*of_plugin, *common]):
+        run = option(run)
     return click.command(name, help=plugin.__doc__)(run)
+
+
+def _habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
+    """Give the options of how a runtime works."""
+    return [
+        click.option("--name", help="Name in the colony (default: plugin and host)."),
+        click.option(
+            "--type",
+            "runtime_type",
+            default=plugin.runtime_type,
+            show_default=True,
+            help="Type of processes to take.",
+        ),
+        _number("--slots", click.IntRange(1, 10_000), 1, "Processes run at once."),
+        _number("--heartbeat", click.FloatRange(0.1, 3600), 10, "Seconds between signs of life."),
+        _number("--drain", click.FloatRange(0), 30, "Seconds that work has after SIGTERM."),
+        click.option("-v", "--verbose", is_flag=True, help="Log every call."),
+    ]
+
+
+def _figures() -> list[Callable[[Any], Any]]:
+    """Give the options of what a runtime has, which is what this machine has unless said."""
+    count = click.IntRange(0)
+    return [
+        _number("--cores", count, os.cpu_count() or 0, "Cores declared to the colony."),
+        _number("--mem", count, _memory(), "Memory declared to the colony, in MiB."),
+        _number("--gpus", count, 0, "GPUs declared to the colony."),
+    ]
+
+
+def _number(flag: str, kind: Any, default: float, text: str) -> Callable[[Any], Any]:
+    return click.option(flag, type=kind, default=default, show_default=True, help=text)
 
 
 def _plugin_option(

@@ -174,7 +174,8 @@ def scanned(plan: list[dict]) -> set[str]:
 @pytest.mark.parametrize("count", [1, 100])
 async def test_a_claim_goes_by_the_partial_index_and_touches_few_rows(crowd, name, count):
     plan = await explain(crowd, name, colony_id=COLONY, runtime_id=ME, count=count)
-    assert "processes_claimable" in indexes(plan)
+    latest = "_latest" if "latest" in name else ""
+    assert f"processes_claimable{latest}" in indexes(plan)
     assert "processes" not in scanned(plan)
     assert touched(plan) < 20 * (count + 5)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
-import urllib.error
-import urllib.request
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, InvalidURL
 from typing import Any
 
 from colonies.client.connection import endpoint, tls_context
@@ -24,17 +24,17 @@ class HttpConnection:
     """A request and a response for each call; nothing can be pushed this way."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._url = endpoint(settings, "http") + "/api"
-        self._opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}),
-            urllib.request.HTTPSHandler(context=tls_context(settings)),
-        )
-
+        self._tls = tls_context(settings)
         # Its own: long polls in the loop's executor would hold up everything else there.
         self._threads = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="colonies-http")
+        self._open: set[HTTPConnection] = set()
 
     async def close(self) -> None:
-        """Start no more calls; those under way end by themselves."""
+        """Hang up on every call under way; may be called twice."""
+        for connection in list(self._open):
+            _hang_up(connection)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def call(
@@ -42,31 +42,45 @@ class HttpConnection:
     ) -> Reply:
         """Send a signed request and give its reply; raises as `Connection.call` does."""
         body = seal(payload_type, fields, key)
+        connection = self._connect(timeout)
+        self._open.add(connection)
         try:
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._threads, self._post, body, timeout)
+            answer = await loop.run_in_executor(self._threads, _post, connection, body)
             return wire.decode(answer, Reply)
         except TimeoutError:
             raise DeadlineExceeded(f"{self._url} did not answer within {timeout:g} s") from None
-        except Failure as failure:
-            raise ConnectionLost(f"{self._url} is no hub: {failure}") from failure
-
-    def _post(self, body: bytes, timeout: float) -> bytes:
-        request = urllib.request.Request(self._url, body, {"Content-Type": "text/plain"})  # noqa: S310 - http or https by construction
-        try:
-            with self._opener.open(request, timeout=timeout) as response:
-                answer: bytes = response.read()
-        except urllib.error.HTTPError as error:
-            return error.read()
-        except TimeoutError:
-            raise
         except OSError as error:
-            reason = error.reason if isinstance(error, urllib.error.URLError) else error
-            if isinstance(reason, TimeoutError):
-                raise reason from error
-            raise ConnectionLost(f"no hub at {self._url}: {reason}") from error
-        except (ValueError, http.client.InvalidURL) as error:
+            raise ConnectionLost(f"no hub at {self._url}: {error.strerror or error}") from error
+        except (InvalidURL, ValueError) as error:
             raise Misconfigured(f"{self._url} is no address: {error}") from error
-        except http.client.HTTPException as error:
+        except (Failure, HTTPException) as error:
             raise ConnectionLost(f"{self._url} is no hub: {error!r}") from error
-        return answer
+        finally:
+            # Also when cancelled: the hub must see that nobody waits for the answer.
+            _hang_up(connection)
+            self._open.discard(connection)
+
+    def _connect(self, timeout: float) -> HTTPConnection:
+        host, port = self._settings.server_host, self._settings.server_port
+        try:
+            if self._tls is None:
+                return HTTPConnection(host, port, timeout=timeout)
+            return HTTPSConnection(host, port, timeout=timeout, context=self._tls)
+        except InvalidURL as error:
+            raise Misconfigured(f"{self._url} is no address: {error}") from error
+
+
+def _post(connection: HTTPConnection, body: bytes) -> bytes:
+    try:
+        connection.request("POST", "/api", body, {"Content-Type": "text/plain"})
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def _hang_up(connection: HTTPConnection) -> None:
+    """Shut the socket, which ends a call that waits in its thread."""
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from pathlib import Path
+from secrets import token_hex
 
 from colonies.core.errors import Malformed, Misconfigured
 from colonies.core.identity import PrivateKey
@@ -81,8 +82,11 @@ class Keychain:
             raise Misconfigured(f"{path}: names <{identity}>, whose key is not in {self.folder}")
         key = PrivateKey.generate()
         self.add(key)
-        self._write(path, key.id)
-        return key
+        if self._write_once(path, key.id):
+            return key
+        # Somebody was quicker: the name stands for their key.
+        (self.folder / key.id).unlink()
+        return self.named(name)
 
     def _read(self, path: Path) -> str | None:
         try:
@@ -96,17 +100,31 @@ class Keychain:
             raise Misconfigured(f"{path}: {error}") from error
 
     def _write(self, path: Path, text: str) -> None:
+        self._draft(path, text).replace(path)
+
+    def _write_once(self, path: Path, text: str) -> bool:
+        """Write a file that is not there yet; says whether it was not."""
+        draft = self._draft(path, text)
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink()
+        return True
+
+    def _draft(self, path: Path, text: str) -> Path:
+        """Write the text beside where it shall be: a reader never sees half a key."""
+        draft = path.with_name(f".{path.name}.{token_hex(8)}")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Made whole under another name first: a reader never sees half a key.
-            draft = path.with_name(f".{path.name}.{os.getpid()}")
             with os.fdopen(
-                os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
+                os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
             ) as file:
                 file.write(text)
-            draft.replace(path)
         except OSError as error:
             raise Misconfigured(f"{path}: {error}") from error
+        return draft
 
 
 def find_key(settings: Settings, role: str) -> PrivateKey:

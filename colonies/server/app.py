@@ -144,6 +144,7 @@ class Server:
             ticking.cancel()
             self.hub.close(Unavailable("the hub is stopping"))
             web.should_exit = True
+            web.stopping.set()
 
         stack.push_async_callback(stop)
 
@@ -151,8 +152,15 @@ class Server:
 class _Uvicorn(uvicorn.Server):
     """uvicorn, leaving signals to whoever runs us."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
     def capture_signals(self) -> Any:
         return nullcontext()
+
+    async def main_loop(self) -> None:
+        await self.stopping.wait()  # theirs looks ten times a second
 
 
 class _HttpProtocol(HttpToolsProtocol):
@@ -193,6 +201,11 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         if hasattr(self, "scope"):
             scope: Any = self.scope
             scope["extensions"][ABORT] = self.transport.abort
+
+    def keepalive_timeout(self) -> None:
+        """Drop a peer that answers no ping, even one that left things unread."""
+        super().keepalive_timeout()
+        self.transport.abort()
 
     def send_receive_event_to_app(self) -> None:
         """Close on text that is none (RFC 6455, 8.1), without a traceback on the console."""

@@ -96,8 +96,9 @@ class _Connection(asyncpg.Connection):
 class Statements:
     """What can be asked of the database, whether or not within a transaction."""
 
-    def __init__(self, queries: Mapping[str, Query]) -> None:
+    def __init__(self, queries: Mapping[str, Query], timeout: float) -> None:
         self._queries = queries
+        self._timeout = timeout
 
     async def fetch_all(self, kind: type[T], name: str, /, **arguments: Any) -> list[T]:
         """Run a statement and give its rows as Structs."""
@@ -134,7 +135,7 @@ class Statements:
         query = self._queries[name]
         async with self._acquire() as connection:
             rows: Sequence[asyncpg.Record] = await connection.fetch(
-                query.text, *query.arguments(arguments)
+                query.text, *query.arguments(arguments), timeout=self._timeout
             )
             return rows
 
@@ -145,14 +146,14 @@ class Statements:
 class Transaction(Statements):
     """Statements that happen together or not at all."""
 
-    def __init__(self, queries: Mapping[str, Query], connection: Any) -> None:
-        super().__init__(queries)
+    def __init__(self, queries: Mapping[str, Query], connection: Any, timeout: float) -> None:
+        super().__init__(queries, timeout)
         self._connection = connection
 
     async def run_script(self, script: str) -> None:
         """Run the statements of a file."""
         with _translated():
-            await self._connection.execute(script)
+            await self._connection.execute(script, timeout=self._timeout)
 
     @asynccontextmanager
     async def _acquire(self) -> AsyncIterator[Any]:
@@ -165,10 +166,9 @@ class Database(Statements):
 
     def __init__(self, url: str, *, connections: int, timeout: float = 10.0) -> None:
         """Take a PostgreSQL URL; ``timeout`` bounds connecting and each statement, in seconds."""
-        super().__init__(load_queries())
+        super().__init__(load_queries(), timeout)
         self._url = url
         self._connections = connections
-        self._timeout = timeout
         self._pool: asyncpg.Pool | None = None
 
     async def open(self) -> None:
@@ -180,7 +180,6 @@ class Database(Statements):
                 max_size=self._connections,
                 max_inactive_connection_lifetime=0,
                 connection_class=_Connection,
-                command_timeout=self._timeout,
                 timeout=self._timeout,
                 server_settings=_SERVER_SETTINGS,
             )
@@ -198,10 +197,13 @@ class Database(Statements):
             pool.terminate()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Begin; commit at the end of the block, roll back if it raises."""
+    async def transaction(self, *, timeout: float | None = None) -> AsyncIterator[Transaction]:
+        """Begin; commit at the end of the block, roll back if it raises.
+
+        ``timeout`` bounds each statement where the usual seconds are too few.
+        """
         async with self._acquire() as connection, connection.transaction():
-            yield Transaction(self._queries, connection)
+            yield Transaction(self._queries, connection, timeout or self._timeout)
 
     @asynccontextmanager
     async def _acquire(self) -> AsyncIterator[Any]:

@@ -192,6 +192,10 @@ class Hub:
         """Give the colony and type of everybody who is idle."""
         return list(self._idle_by_type)
 
+    def idle_runtimes(self) -> list[str]:
+        """Give the ids of all runtimes that somebody is idle for."""
+        return [runtime_id for _, runtime_id in self._idle_by_id]
+
     def stir(self, colony_id: str, runtime_type: str) -> None:
         """Make the next one in line for a type look for itself."""
         self._stir_first(self._idle_by_type.get((colony_id, runtime_type), {}))

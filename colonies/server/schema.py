@@ -16,6 +16,9 @@ from colonies.server.db import Database
 
 logger = structlog.get_logger()
 
+MIGRATION_TIMEOUT = 3600.0
+"""Seconds that one migration may take, or another hub's may be waited for."""
+
 MIGRATIONS = files("colonies.server").joinpath("migrations")
 
 
@@ -40,7 +43,7 @@ async def bring_up_to_date(db: Database, migrations: dict[int, str] | None = Non
     """
     migrations = list_migrations() if migrations is None else migrations
     newest = max(migrations)
-    async with db.transaction() as tx:
+    async with db.transaction(timeout=MIGRATION_TIMEOUT) as tx:
         await tx.execute("lock_schema")
         if not await tx.fetch_value("has_schema"):
             await tx.run_script(schema_text())

@@ -83,6 +83,7 @@ class Ticker:
         addressed = await self._db.fetch_rows(
             "list_addressed_runtimes",
             colony_ids=list({colony_id for colony_id, _ in queues}),
+            runtime_ids=self._hub.idle_runtimes(),
             count=STIR_LIMIT,
         )
         for colony_id, runtime_id in addressed:

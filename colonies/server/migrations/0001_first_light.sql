@@ -1,8 +1,4 @@
--- The whole database of a hub. A fresh one is made from this file; an older one is brought to it
--- by colonies/server/migrations, and a test shows that both ways end in the same place.
---
--- A time that is not yet is NULL. There are no foreign keys: a lock on the colony's one row with
--- every submit would serialise them all; what belongs to a colony is deleted with it by hand.
+-- Colonies, runtimes, processes and their attributes.
 
 CREATE TABLE colonies (
     colony_id text PRIMARY KEY CHECK (length(colony_id) = 64),
@@ -69,8 +65,7 @@ CREATE TABLE processes (
     autovacuum_analyze_scale_factor = 0.05
 );
 
--- "What may this runtime have next?" (claim_oldest_processes; backwards within a priority it also
--- serves claim_latest_processes)
+-- "What may this runtime have next?" (claim_oldest_processes)
 CREATE INDEX processes_claimable
     ON processes (colony_id, runtime_type, priority DESC, submission_time)
     WHERE state = 0 AND NOT wait_for_parents;

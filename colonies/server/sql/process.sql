@@ -218,7 +218,7 @@ CROSS JOIN LATERAL (
 SELECT DISTINCT colony_id, unnest(runtime_ids)
 FROM (SELECT colony_id, runtime_ids FROM processes
       WHERE colony_id = ANY (:colony_ids) AND runtime_type = '' AND runtime_ids <> '{}'
-        AND state = 0 AND NOT wait_for_parents
+        AND runtime_ids && :runtime_ids AND state = 0 AND NOT wait_for_parents
       LIMIT :count) AS addressed;
 
 -- name: list_waiting_processes
