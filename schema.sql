@@ -61,6 +61,11 @@ CREATE TABLE processes (
     input               text[] NOT NULL DEFAULT '{}',
     output              text[] NOT NULL DEFAULT '{}',
     errors              text[] NOT NULL DEFAULT '{}',
+    attempt             integer NOT NULL DEFAULT 0,
+    attempt_token       text NOT NULL DEFAULT '',
+    lease               integer NOT NULL DEFAULT 30,
+    leased_until        timestamptz,
+    lost_by             text[] NOT NULL DEFAULT '{}',
     CONSTRAINT processes_pkey PRIMARY KEY (colony_id, process_id)
 ) WITH (
     fillfactor = 85,
@@ -80,11 +85,15 @@ CREATE INDEX processes_claimable_latest
     ON processes (colony_id, runtime_type, priority DESC, submission_time DESC)
     WHERE state = 0 AND NOT wait_for_parents;
 
--- "Whose time is over?" (fail_processes_not_started, return_processes_overrun)
+-- "Whose time is over?" (fail_processes_not_started, return_processes_overrun,
+-- return_processes_lost and their twins)
 CREATE INDEX processes_wait_deadline ON processes (wait_deadline)
     WHERE state = 0 AND wait_deadline IS NOT NULL;
 CREATE INDEX processes_exec_deadline ON processes (exec_deadline)
     WHERE state = 1 AND exec_deadline IS NOT NULL;
+
+CREATE INDEX processes_leased_until ON processes (leased_until)
+    WHERE state = 1 AND leased_until IS NOT NULL;
 
 -- "What is running, and where?" (list_running_processes, delete_runtime)
 CREATE INDEX processes_running ON processes (colony_id, start_time) WHERE state = 1;
@@ -129,4 +138,4 @@ RETURN (
 
 -- One row: the number of the last migration that this database has seen.
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (2);
+INSERT INTO schema_version VALUES (3);

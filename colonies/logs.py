@@ -34,3 +34,15 @@ def configure(*, verbose: bool = False, quiet: bool = False) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    logging.basicConfig(handlers=[_Forwarder()], level=logging.WARNING, force=True)
+
+
+class _Forwarder(logging.Handler):
+    """Makes events of what libraries log; their tracebacks show our peers' faults, not bugs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        event = {"error": repr(error)} if error else {}
+        structlog.get_logger().log(
+            record.levelno, record.getMessage().strip(), logger=record.name, **event
+        )

@@ -1,14 +1,155 @@
 """The rows of the generated tables in these pages; cog calls it."""
 
 from collections.abc import Iterator
-from typing import Any, get_args, get_origin
+from enum import IntEnum
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
+from colonies.cli import command, key
+from colonies.cli import server as cli_server
+from colonies.core.attribute import Attribute, AttributeKind
+from colonies.core.colony import Colony, Statistics
+from colonies.core.process import Conditions, Held, Process, ProcessSpec, State
+from colonies.core.runtime import Approval, Location, Runtime
+from colonies.core.wire import ZERO_TIME, Wire
 from colonies.server.app import make_table
 from colonies.server.call import Door
 from colonies.server.rpc import Request
-from colonies.settings import SETTINGS, Settings
+from colonies.settings import SETTINGS, Settings, flag_of
+
+MEANINGS: dict[type, dict[str, str]] = {
+    ProcessSpec: {
+        "name": "for people",
+        "func": "what to run; the runtime knows what that is",
+        "args": "arguments in order; [text, or JSON as text](runtimes.md#arguments-and-results)",
+        "kwargs": "arguments by name",
+        "priority": "higher goes first",
+        "maxwaittime": "seconds in the queue; 0 or less: no limit",
+        "maxexectime": "seconds of one execution; 0 or less: no limit",
+        "maxretries": "returns to the queue after an execution was lost or too long; "
+        "0: none, below 0: no limit",
+        "lease": "seconds that its runtime may be silent, to 86400; 0: 30",
+        "conditions": "who may have it",
+        "env": "environment variables for whoever runs it",
+    },
+    Conditions: {
+        "colonyid": "the colony; must be there in a submission",
+        "runtimeids": "only these runtimes; empty, or with `*` in it: any",
+        "runtimetype": "only runtimes of this type, to 256 characters; "
+        "empty with runtime ids: these, whatever their type",
+        "dependencies": "kept for v1 clients; nothing looks at it",
+        "cores": "cores the runtime must have",
+        "mem": "MiB of memory the runtime must have",
+        "gpus": "GPUs the runtime must have",
+    },
+    Process: {
+        "processid": "its id",
+        "assignedruntimeid": "the runtime that has it, or ended it; empty again in the queue",
+        "isassigned": "whether a runtime has it, or ended it; false again in the queue",
+        "state": "how far it has come",
+        "submissiontime": "when it was submitted",
+        "starttime": "when the attempt was assigned; not yet, again, in the queue",
+        "endtime": "when it ended",
+        "waitdeadline": "when `maxwaittime` is over",
+        "execdeadline": "when `maxexectime` is over",
+        "retries": "returns to the queue so far, releases not counted",
+        "attributes": "what its runtime added",
+        "spec": "what was submitted",
+        "waitforparents": "v1's workflows; always false",
+        "parents": "v1's workflows; always empty",
+        "children": "v1's workflows; always empty",
+        "processgraphid": "v1's workflows; always empty",
+        "in": "v1's workflows; always empty",
+        "out": "what came out of it",
+        "errors": "why it failed",
+        "attempt": "number of the present or last attempt; 0: none yet",
+        "attempttoken": "proof of the attempt, told to its runtime alone, and at assignment",
+        "leaseduntil": "when the lease is lost unless it is renewed; not yet: no end",
+    },
+    Runtime: {
+        "runtimeid": "its identity",
+        "runtimetype": "the type of the processes it takes",
+        "name": "for people; unique in the colony",
+        "colonyid": "its colony",
+        "cpu": "model of its CPU",
+        "cores": "cores it has",
+        "mem": "MiB of memory it has",
+        "gpu": "model of its GPUs",
+        "gpus": "GPUs it has",
+        "state": "what the owner has decided; the hub's to fill in",
+        "commissiontime": "when it was added; the hub's to fill in",
+        "lastheardfromtime": "its last sign of life; the hub's to fill in",
+        "location": "where it stands",
+    },
+    Location: {
+        "long": "degrees of longitude",
+        "lat": "degrees of latitude; 0 and 0: it does not say",
+    },
+    Colony: {
+        "colonyid": "the identity of its owner",
+        "name": "for people; need not be unique",
+    },
+    Attribute: {
+        "attributeid": "SHA3-256 of target id, key and type written one after the other; "
+        "the hub's to fill in",
+        "targetid": "the process it is on",
+        "targetcolonyid": "the colony of that process; the hub's to fill in",
+        "targetprocessgraphid": "v1's workflows; always empty",
+        "attributetype": "what it is for",
+        "key": "its name; each once on a process and type",
+        "value": "what it says",
+    },
+    Statistics: {
+        "colonies": "colonies; 1 when asked of one",
+        "runtimes": "runtimes in any state",
+        "waitingprocesses": "processes in the queue",
+        "runningprocesses": "processes that a runtime has",
+        "successfulprocesses": "processes that ended well",
+        "failedprocesses": "processes that failed",
+        "waitingworkflows": "v1's workflows; always 0",
+        "runningworkflows": "v1's workflows; always 0",
+        "successfulworkflows": "v1's workflows; always 0",
+        "failedworkflows": "v1's workflows; always 0",
+    },
+    Held: {
+        "processid": "the process",
+        "attempttoken": "the token of the attempt; any other, or none, counts as lost",
+    },
+}
+"""What each field of a noun means, by its name on the wire."""
+
+NUMBERS: dict[type[IntEnum], tuple[str, dict[str, str]]] = {
+    State: (
+        "`state` of a process",
+        {
+            "WAITING": "in the queue",
+            "RUNNING": "a runtime has it",
+            "SUCCESS": "ended well, for good",
+            "FAILED": "failed, for good",
+        },
+    ),
+    Approval: (
+        "`state` of a runtime",
+        {
+            "PENDING": "the owner has not decided yet",
+            "APPROVED": "let in",
+            "REJECTED": "shut out",
+        },
+    ),
+    AttributeKind: (
+        "`attributetype`",
+        {
+            "IN": "what goes in",
+            "OUT": "what came out",
+            "ERR": "what went wrong",
+            "ENV": "the environment",
+        },
+    ),
+}
+"""Where each enumeration stands, and what its members mean."""
+
+INT32 = 2**31 - 1
 
 
 def rpc_rows() -> Iterator[str]:
@@ -22,19 +163,78 @@ def rpc_rows() -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
+def noun_lines() -> Iterator[str]:
+    """Give a heading and a table for every noun."""
+    for noun, meanings in MEANINGS.items():
+        fields = msgspec.structs.fields(noun)
+        if unknown := meanings.keys() - {field.encode_name for field in fields}:
+            raise KeyError(*unknown)
+        yield f"\n### {noun.__name__}\n"
+        yield "| field | type | default | meaning |\n|---|---|---|---|"
+        for field in fields:
+            name = f"`{field.encode_name}`{'*' if field.required else ''}"
+            cells = (name, _type(field.type), _default(field), meanings[field.encode_name])
+            yield f"| {' | '.join(cells)} |"
+
+
+def number_rows() -> Iterator[str]:
+    """Give a row for every number that stands for something."""
+    for kind, (place, meanings) in NUMBERS.items():
+        for member in kind:
+            yield f"| {place} | {member.value} | {member.name} | {meanings[member.name]} |"
+
+
 def setting_rows() -> Iterator[str]:
     """Give a row for every setting."""
+    offered = {*command.CLIENT, *cli_server.HUB, *cli_server.DEV, *key.LOCAL}
     for field in msgspec.structs.fields(Settings):
         setting = SETTINGS[field.name]
+        flag = f"`{flag_of(field.name)}`" if field.name in offered else ""
         default = f"`{field.default}`" if field.default != "" else ""
-        yield f"| `{field.name}` | `{setting.env}` | {default} | {setting.help} |"
+        yield f"| `{field.name}` | {flag} | `{setting.env}` | {default} | {setting.help} |"
 
 
 def _fields(request: type[Request]) -> str:
     return ", ".join(
-        f"`{field.encode_name}`{'*' if field.required else ''}"
+        f"`{field.encode_name}`{'*' if field.required else _number(field)}"
         for field in msgspec.structs.fields(request)
     )
+
+
+def _number(field: msgspec.structs.FieldInfo) -> str:
+    """Give the default of a number, and its bounds if it has some of its own."""
+    if isinstance(field.default, bool) or not isinstance(field.default, int | float):
+        return ""
+    bounds = [extra for extra in getattr(field.type, "__metadata__", ()) if extra.le != INT32]
+    return f" = {field.default:d}" + "".join(f" ({one.ge} to {one.le})" for one in bounds)
+
+
+def _type(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _type(get_args(hint)[0])
+    if origin is list:
+        return f"list of {_type(get_args(hint)[0])}"
+    if origin is dict:
+        return "object of text"
+    if issubclass(hint, Wire):
+        return f"[{hint.__name__}](#{hint.__name__.lower()})"
+    if issubclass(hint, IntEnum):
+        return "[number](#numbers)"
+    names = {"str": "text", "int": "integer", "float": "number", "bool": "boolean"}
+    return names.get(hint.__name__, "time")
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return ""
+    is_made = field.default is msgspec.NODEFAULT
+    value = field.default_factory() if is_made else field.default
+    if value == ZERO_TIME:
+        return "not yet"
+    if isinstance(value, Wire):
+        return "its defaults"
+    return f"`{msgspec.json.encode(value).decode()}`"
 
 
 def _kind(hint: Any) -> str:

@@ -102,14 +102,26 @@ def _signal_group(child: asyncio.subprocess.Process, number: signal.Signals) -> 
         os.killpg(child.pid, number)
 
 
-async def read_tail(stream: asyncio.StreamReader, limit: int) -> str:
-    """Read a pipe to its end, keeping the last ``limit`` bytes, as text that can be stored."""
-    tail = bytearray()
-    total = 0
-    while chunk := await stream.read(65536):
-        tail += chunk
-        total += len(chunk)
-        if len(tail) > 2 * limit:
-            del tail[:-limit]
-    text = bytes(tail[-limit:]).decode(errors="replace").replace("\0", "")
-    return text if total <= limit else f"[{total - limit} bytes left out]\n{text}"
+class Tail:
+    """The last of what comes out of a pipe."""
+
+    def __init__(self, limit: int) -> None:
+        """Keep the last ``limit`` bytes."""
+        self._limit = limit
+        self._tail = bytearray()
+        self._total = 0
+
+    async def read(self, stream: asyncio.StreamReader) -> None:
+        """Read a pipe to its end; what was read is kept if this is cancelled."""
+        while chunk := await stream.read(65536):
+            self._tail += chunk
+            self._total += len(chunk)
+            if len(self._tail) > 2 * self._limit:
+                del self._tail[: -self._limit]
+
+    def lines(self) -> list[str]:
+        """Give what is kept, by line, as text that can be stored."""
+        text = bytes(self._tail[-self._limit :]).decode(errors="replace").replace("\0", "")
+        left_out = self._total - self._limit
+        note = [f"[{left_out} bytes left out]"] if left_out > 0 else []
+        return [*note, *text.splitlines()]

@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -19,10 +22,12 @@ from colonies.core.errors import (
     ConnectionLost,
     DeadlineExceeded,
     Failure,
+    Malformed,
+    Misconfigured,
     Unavailable,
 )
 from colonies.core.identity import PrivateKey
-from colonies.core.process import Process
+from colonies.core.process import USUAL_LEASE, Held, Process
 from colonies.core.runtime import Approval
 from colonies.core.runtime import Runtime as Member
 from runtimes.base import Job, Outcome, Runtime, failure
@@ -38,8 +43,19 @@ LONGEST_PAUSE = 10.0
 APPROVAL_PERIOD = 2.0
 """Seconds between looks whether the owner has let us in."""
 
+SHORT = 1000
+"""Characters kept of errors that were too many to be taken whole."""
+
 AWAY = (ConnectionLost, DeadlineExceeded, Unavailable)
 """What says that the hub cannot be reached just now."""
+
+
+@dataclass(frozen=True)
+class _Execution:
+    """A process being executed."""
+
+    task: asyncio.Task[None]
+    process: Process
 
 
 class Daemon:
@@ -68,7 +84,9 @@ class Daemon:
         self._slots = slots
         self._heartbeat = heartbeat
         self._drain = drain
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, _Execution] = {}
+        self._is_known = False
+        self._started = asyncio.Event()
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -78,8 +96,8 @@ class Daemon:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Live until told to stop."""
-        await self._plugin.open()
+        """Live until told to stop; raise Misconfigured when the plugin cannot start."""
+        await self._open()
         try:
             async with asyncio.TaskGroup() as tasks:
                 taking = tasks.create_task(self._take_work(tasks))
@@ -92,6 +110,13 @@ class Daemon:
         finally:
             await self._plugin.close()
         logger.info("runtime stopped")
+
+    async def _open(self) -> None:
+        try:
+            await self._plugin.open()
+        except Exception as error:
+            name = type(self._plugin).__name__
+            raise Misconfigured(f"plugin {name} cannot start: {error}") from error
 
     async def _take_work(self, tasks: asyncio.TaskGroup) -> None:
         while True:
@@ -111,21 +136,28 @@ class Daemon:
         is_asked = False
         while not await self._is_approved():
             if not is_asked:
-                logger.info("waiting for approval", **self._advice())
+                logger.info(
+                    "waiting for approval", runtime=self._member.runtime_id, ask=self._advice()
+                )
                 is_asked = True
             await asyncio.sleep(APPROVAL_PERIOD)
 
-    def _advice(self) -> dict[str, str]:
+    def _advice(self) -> str:
+        """Give the command by which the colony's owner lets us in."""
         member = self._member
-        return {
-            "runtime": member.runtime_id,
-            "ask": f"colonies runtime add --runtimeid {member.runtime_id} --name {member.name} "
-            f"--type {member.runtime_type} --approve",
-        }
+        colony = f"--colonyid {member.colony_id}"
+        if self._is_known:
+            return f"colonies runtime approve {member.runtime_id} {colony}"
+        return (
+            f"colonies runtime add --runtimeid {member.runtime_id} --name {member.name} "
+            f"--type {member.runtime_type} --cores {member.cores} --mem {member.mem} "
+            f"--gpus {member.gpus} --approve {colony}"
+        )
 
     async def _is_approved(self) -> bool:
         caller = await persist(self._colonies.get_caller)
         ours = [one for one in caller.memberships if one.colony_id == self._member.colony_id]
+        self._is_known = bool(ours)
         if any(one.state is Approval.APPROVED for one in ours):
             return True
         if self._owner is None:
@@ -154,7 +186,7 @@ class Daemon:
             self._member.colony_id,
             credit=self._slots,
             heartbeat=self._heartbeat,
-            holding=lambda: list(self._running),
+            holding=self._holding,
         )
         logger.info(
             "runtime ready",
@@ -164,8 +196,10 @@ class Daemon:
         )
         try:
             async for process in work:
+                self._cancel([process.process_id])  # an earlier attempt of ours is over
                 task = tasks.create_task(self._execute(process))
-                self._running[process.process_id] = task
+                self._running[process.process_id] = _Execution(task, process)
+                self._started.set()
         finally:
             await asyncio.shield(self._give_back(work))
 
@@ -194,44 +228,58 @@ class Daemon:
             log.warning("outcome refused", error=error.message)
         finally:
             # It may have come back to us, as a new execution, while this one was being ended.
-            if self._running.get(process.process_id) is asyncio.current_task():
+            running = self._running.get(process.process_id)
+            if running and running.process.attempt_token == process.attempt_token:
                 del self._running[process.process_id]
+
+    def _holding(self) -> list[Held]:
+        return [
+            Held(process_id=process_id, attempt_token=running.process.attempt_token)
+            for process_id, running in self._running.items()
+        ]
 
     async def _outcome(self, process: Process) -> Outcome | None:
         """Give how the execution ended; None when its time ran out, which is the hub's to judge."""
         limit = process.spec.max_exec_time
         try:
             async with asyncio.timeout(limit if limit > 0 else None) as timer:
-                return await self._plugin.execute(process, Job(self._attribute(process)))
+                outcome = await self._plugin.execute(process, Job(self._attribute(process)))
         except TimeoutError as error:
             return None if timer.expired() else _failure_of(error)
         except Exception as error:
             logger.exception("plugin failed", process=process.process_id)
             return _failure_of(error)
+        if not isinstance(outcome, Outcome):
+            return failure(f"the plugin gave {type(outcome).__name__}, expected an Outcome")
+        return outcome
 
     def _attribute(self, process: Process) -> Callable[[str, str], Awaitable[None]]:
         async def add(key: str, value: str) -> None:
-            await self._colonies.add_attribute(process.process_id, key, value)
+            await self._colonies.add_attribute(
+                process.process_id, key, value, attempt_token=process.attempt_token
+            )
 
         return add
 
     async def _close(self, process: Process, outcome: Outcome) -> None:
         """Record the outcome, however long the hub is away; the same close twice is harmless."""
-        id_ = process.process_id
-        if not outcome.is_success:
-            await persist(lambda: self._colonies.close_failed(id_, outcome.errors))
-            return
+        id_, token = process.process_id, process.attempt_token
+        fail = partial(self._colonies.close_failed, id_, attempt_token=token)
+        succeed = partial(self._colonies.close_successful, id_, attempt_token=token)
         try:
-            await persist(lambda: self._colonies.close_successful(id_, outcome.output))
-        except Failure as error:
-            if error.status not in (400, 413):
-                raise
-            reason = f"the output was refused: {error.message}"
-            await persist(lambda: self._colonies.close_failed(id_, [reason]))
+            if outcome.is_success:
+                await persist(lambda: succeed([storable(text) for text in outcome.output]))
+            else:
+                await persist(lambda: fail([storable(text) for text in outcome.errors]))
+        except Malformed as error:  # too large, mostly: at least that can be said
+            about = "output" if outcome.is_success else "errors"
+            start = "".join(outcome.errors)[:SHORT]
+            reasons = [f"the {about} was refused: {error.message}", *([start] if start else [])]
+            await persist(lambda: fail([storable(text) for text in reasons]))
 
     async def _release(self, process: Process) -> None:
         try:
-            await self._colonies.release(process.process_id)
+            await self._colonies.release(process.process_id, attempt_token=process.attempt_token)
             logger.info("process released", process=process.process_id)
         except ColoniesError as error:
             logger.warning("process not released", error=str(error))
@@ -239,20 +287,44 @@ class Daemon:
     async def _beat(self) -> None:
         """Give signs of life; stop what the hub says is not ours any more."""
         while True:
-            await asyncio.sleep(self._heartbeat)
+            await self._wait_for_beat()
             try:
-                self._cancel(await self._colonies.renew(self._running, self._member.colony_id))
+                holding = self._holding()
+                lost = await self._colonies.renew(holding, self._member.colony_id)
             except ColoniesError as error:
                 logger.debug("heartbeat failed", error=str(error))
+                continue
+            # A newer attempt may have begun while we asked about the older.
+            self._cancel(
+                [
+                    held.process_id
+                    for held in self._holding()
+                    if held in holding and held.process_id in lost
+                ]
+            )
+
+    async def _wait_for_beat(self) -> None:
+        """Wait for a heartbeat's time, or a third of the shortest lease that we hold."""
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        while (remaining := since + self._period() - loop.time()) > 0:
+            self._started.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(remaining):
+                    await self._started.wait()
+
+    def _period(self) -> float:
+        leases = [one.process.spec.lease or USUAL_LEASE for one in self._running.values()]
+        return min([self._heartbeat, *(lease / 3 for lease in leases)])
 
     def _cancel(self, process_ids: list[str]) -> None:
         for process_id in process_ids:
-            if task := self._running.get(process_id):
-                task.cancel()
+            if running := self._running.get(process_id):
+                running.task.cancel()
 
     async def _finish(self) -> None:
         """Let what runs finish; release what has not in time."""
-        running = list(self._running.values())
+        running = [one.task for one in self._running.values()]
         if running:
             await asyncio.wait(running, timeout=self._drain)
             self._cancel(list(self._running))
@@ -264,12 +336,22 @@ async def persist(call: Callable[[], Awaitable[T]]) -> T:
     pause = FIRST_PAUSE
     while True:
         try:
-            return await call()
+            result = await call()
         except AWAY as error:
-            logger.debug("hub away", error=str(error))
+            if pause == FIRST_PAUSE:
+                logger.warning("hub away, trying again", error=str(error))
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE)
+        else:
+            if pause != FIRST_PAUSE:
+                logger.info("hub back")
+            return result
+
+
+def storable(text: str) -> str:
+    """Give a text as the hub can keep it: without NUL, and without halves of characters."""
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _failure_of(error: Exception) -> Outcome:
-    return failure(f"{type(error).__name__}: {error}".replace("\0", ""))
+    return failure(f"{type(error).__name__}: {error}")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import re
 import signal
 import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from difflib import get_close_matches
+from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
 from typing import Any, get_type_hints
 
 import click
@@ -22,6 +25,7 @@ from colonies.core.identity import PrivateKey
 from colonies.core.runtime import Runtime as Member
 from colonies.options import CLIENT, flags_for, setting_options
 from colonies.settings import Settings
+from colonies.version import __version__
 from runtimes.base import Help, Runtime
 from runtimes.daemon import Daemon
 
@@ -46,10 +50,31 @@ class Plugins(click.Group):
         if not found:
             return None
         try:
-            plugin = next(iter(found)).load()
-        except ImportError as error:
-            raise click.ClickException(f"plugin {cmd_name} cannot be imported: {error}") from error
-        return _command(cmd_name, plugin)
+            return _command(cmd_name, _load(next(iter(found))))
+        except (ImportError, AttributeError, TypeError) as error:
+            return _broken(cmd_name, error)
+
+
+def _load(entry: EntryPoint) -> type[Runtime]:
+    """Import a plugin; raise TypeError when it is none."""
+    plugin = entry.load()
+    if not (isinstance(plugin, type) and issubclass(plugin, Runtime)):
+        raise TypeError(f"{entry.value} is no subclass of runtimes.base.Runtime")
+    if isabstract(plugin):
+        raise TypeError(f"{entry.value} has no execute")
+    if not isinstance(getattr(plugin, "runtime_type", None), str):
+        raise TypeError(f"{entry.value} has no runtime_type")
+    return plugin
+
+
+def _broken(name: str, error: Exception) -> click.Command:
+    """Give a command that says why there is none, so that the others can be listed."""
+    text = f"cannot be loaded: {error}"
+
+    def refuse() -> None:
+        raise Misconfigured(f"plugin {name} {text}")
+
+    return click.Command(name, callback=refuse, help=f"({text})")
 
 
 def _command(name: str, plugin: type[Runtime]) -> click.Command:
@@ -120,6 +145,11 @@ def _plugin_option(
 def _plugin_settings(name: str, plugin: type[Runtime], given: dict[str, Any]) -> Any:
     """Put a plugin's settings together: flag or environment, then file, then default."""
     table = settings.load_table(name)
+    known = [field.name for field in msgspec.structs.fields(plugin.Settings)]
+    for key in table.keys() - set(known):
+        near = get_close_matches(key, known, 1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise Misconfigured(f"[{name}] in the configuration file: there is no {key}{hint}")
     table |= {key: value for key, value in given.items() if value not in (None, ())}
     try:
         return msgspec.convert(table, plugin.Settings)
@@ -131,6 +161,8 @@ def _run(plugin: type[Runtime], name: str, plugin_settings: Any, options: dict[s
     config = settings.load({key: options.get(key) for key in settings.SETTINGS})
     if not config.colony_id:
         raise Misconfigured("which colony? Give --colonyid or set COLONIES_COLONYID")
+    if not re.fullmatch("[0-9a-f]{64}", config.colony_id):
+        raise Misconfigured("--colonyid: expected 64 lower-case hex characters")
     # One file name for one runtime: host and colony keep the identities of many apart.
     label = options["name"] or f"{name}-{platform.node() or 'localhost'}"
     key = _identity(config, label, options["runtime_id"])
@@ -199,7 +231,9 @@ def main() -> None:
         name="colonies-run",
         help="Run a runtime: put this machine to work for a colony.",
         no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
+    command = click.version_option(__version__, prog_name="colonies-run")(command)
     try:
         command(standalone_mode=True)
     except ColoniesError as error:

@@ -49,7 +49,7 @@ def _answer(request: dict[str, Any]) -> dict[str, list[str]]:
             result = asyncio.run(_wait(result))
         output = [] if result is None else [encode_argument(result)]
     except Exception as error:  # noqa: BLE001 - whatever a function raises is its answer
-        return {"output": [], "errors": [f"{type(error).__name__}: {error}".replace("\0", "")]}
+        return {"output": [], "errors": [f"{type(error).__name__}: {error}"]}
     return {"output": output, "errors": []}
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from colonies.core.process import Process
+from colonies.core.process import Process, decode_argument
 from runtimes.base import Help, Job, Outcome, Runtime, failure
-from runtimes.child import Child, child_environment, end_group, kill_group, read_tail, start_child
+from runtimes.child import Child, Tail, child_environment, end_group, start_child
 
 PIPE_PATIENCE = 1.0
 """Seconds that a finished command's own children may go on holding its pipes."""
@@ -42,31 +42,34 @@ class Shell(Runtime):
             environment = child_environment(process, self.settings.pass_env)
             child = await start_child(argv, environment, cwd=self.settings.cwd or None)
         except (OSError, ValueError) as error:
-            return failure(f"cannot start {argv[0]!r}: {error}")
+            return failure(f"cannot start {argv[0][:200]!r}: {str(error)[:1000]}")
         try:
             return await self._follow(child)
         finally:
             await asyncio.shield(end_group(child.process))
 
     def _argv(self, process: Process) -> list[str]:
-        words = [process.spec.func, *process.spec.args]
+        words = [process.spec.func, *(_word(text) for text in process.spec.args)]
         return ["/bin/sh", "-c", " ".join(words)] if self.settings.allow_shell else words
 
     async def _follow(self, child: Child) -> Outcome:
-        limit = self.settings.max_output
-        async with asyncio.TaskGroup() as tasks:
-            pipes = [
-                tasks.create_task(read_tail(child.stdout, limit)),
-                tasks.create_task(read_tail(child.stderr, limit)),
-            ]
+        output, complaint = (Tail(self.settings.max_output) for _ in range(2))
+        reading = asyncio.gather(output.read(child.stdout), complaint.read(child.stderr))
+        try:
             code = await child.process.wait()
-            _, held = await asyncio.wait(pipes, timeout=PIPE_PATIENCE)
-            if held:
-                kill_group(child.process)
-        output, complaint = (pipe.result().splitlines() for pipe in pipes)
+            # Who took the pipes along into a group of its own is not waited for.
+            await asyncio.wait({reading}, timeout=PIPE_PATIENCE)
+        finally:
+            reading.cancel()
         if code != 0:
-            return failure(_ending(code), *complaint)
-        return Outcome(output=output)
+            return failure(_ending(code), *complaint.lines(), *output.lines())
+        return Outcome(output=output.lines())
+
+
+def _word(text: str) -> str:
+    """Give an argument as the command gets it: a quoted string is that string."""
+    value = decode_argument(text)
+    return value if isinstance(value, str) else text
 
 
 def _ending(code: int) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from colonies.client import Colonies, connect
 from colonies.core.identity import PrivateKey
+from colonies.core.process import Held, Process
 from colonies.core.runtime import Runtime
 from colonies.server.app import Server
 from colonies.server.db import Database
@@ -157,6 +158,11 @@ async def add_runtime(
     if approve:
         await acting.approve_runtime(key.id)
     return runtime
+
+
+def held(process: Process) -> Held:
+    """Give the attempt that a process was assigned for."""
+    return Held(process_id=process.process_id, attempt_token=process.attempt_token)
 
 
 @pytest.fixture

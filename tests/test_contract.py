@@ -15,7 +15,7 @@ from colonies.core.colony import Colony, Statistics
 from colonies.core.envelope import Envelope, Reply, pack, seal, unpack
 from colonies.core.errors import Misconfigured
 from colonies.core.identity import PrivateKey
-from colonies.core.process import Process, ProcessSpec, State
+from colonies.core.process import Held, Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
 from colonies.server import app
 from colonies.settings import Settings
@@ -34,7 +34,7 @@ ARGUMENTS: dict[str, Any] = {
     "runtime": Runtime(runtime_id="f" * 64, colony_id=COLONY),
     "runtime_id": "f" * 64,
     "process_id": "e" * 64,
-    "process_ids": ["e" * 64],
+    "attempt_token": "0123456789abcdef",
     "attribute_id": "a" * 64,
     "spec": ProcessSpec(),
     "state": State.WAITING,
@@ -43,6 +43,7 @@ ARGUMENTS: dict[str, Any] = {
     "count": 5,
     "timeout": 5,
     "latest": True,
+    "leased": True,
     "output": ["one"],
     "errors": ["one"],
     "key": "key",
@@ -51,9 +52,12 @@ ARGUMENTS: dict[str, Any] = {
     "runtime_type": "cli",
     "credit": 3,
     "heartbeat": 5.0,
-    "holding": lambda: ["e" * 64],
     "subscription": "s1",
 }
+
+HELD = Held(process_id="e" * 64, attempt_token="0123456789abcdef")
+# Asked anew at every subscription, given once to a renewal.
+HOLDING = {"subscribeassignmentsmsg": lambda: [HELD], "renewmsg": [HELD]}
 
 # The Structs inside a request, which the hub reads as narrower ones of its own.
 INNER = {"colony", "runtime", "attribute", "spec"}
@@ -100,11 +104,12 @@ async def ask(payload_type: str) -> dict[str, Any]:
         client._connection = lambda: Subscriber(recorder)
     method = getattr(client, method_of(payload_type))
     parameters = inspect.signature(method).parameters
+    arguments = ARGUMENTS | {"holding": HOLDING.get(payload_type)}
     positional = [
-        ARGUMENTS[name] for name, one in parameters.items() if one.kind is not one.KEYWORD_ONLY
+        arguments[name] for name, one in parameters.items() if one.kind is not one.KEYWORD_ONLY
     ]
     keywords = {
-        name: ARGUMENTS[name] for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY
+        name: arguments[name] for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY
     }
     await method(*positional, **keywords)
     ((sent, fields),) = recorder.sent

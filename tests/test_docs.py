@@ -1,12 +1,18 @@
 """The documentation does what it says: generated parts are current, its code runs."""
 
+import asyncio
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
+from colonies.core import wire
+from colonies.core.envelope import Reply, open_reply
+from colonies.core.process import Process, ProcessSpec
 from tests.programs import ROOT, Program, environment, python
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -58,6 +64,33 @@ async def test_the_program_of_the_readme_runs(server, colony, people, tmp_path):
         async with python(script, env=member) as asking:
             assert 0 == await asking.finish()
     assert ["SUCCESS ['hello, colony']"] == asking.lines
+
+
+def test_the_example_of_a_spec_has_no_unknown_keys():
+    text = (ROOT / "examples" / "spec.json").read_text()
+    spec = json.loads(wire.encode(wire.decode(text, ProcessSpec)))
+    written = json.loads(text)
+    assert written == {key: value for key, value in spec.items() if key in written} | {
+        "conditions": {key: spec["conditions"][key] for key in written["conditions"]}
+    }
+
+
+async def test_the_request_of_the_protocol_is_answered(server, colony, people, member, tmp_path):
+    process = await member.submit("say", "hello", runtime_type="cli")
+    assigned = await member.assign_process(timeout=-1)
+    await member.close_successful(assigned.process_id, ["hello"])
+    (program,) = blocks(ROOT / "docs" / "protocol.md", "python")
+    script = tmp_path / "ask.py"
+    script.write_text(program)
+    async with python(script, env=environment(server, colony, people.runtime)) as asking:
+        assert 0 == await asking.finish()
+    (request,) = asking.lines
+    url = f"http://127.0.0.1:{server.port}/api"
+    response = await asyncio.to_thread(urlopen, url, request.encode())
+    with response:
+        reply = wire.decode(response.read(), Reply)
+    assert "7" == reply.id
+    assert [process.id] == [one.process_id for one in open_reply(reply, list[Process])]
 
 
 async def test_the_plugin_of_the_docs_runs(server, colony, people, member, tmp_path):

@@ -22,6 +22,10 @@ QUERIES = load_queries()
 SOURCES = "\n".join(
     path.read_text() for path in sorted((ROOT / "colonies" / "server").rglob("*.py"))
 )
+CLAIMS = ("claim_oldest_processes", "claim_latest_processes")
+SECRET = {"attempt_token"}
+"""What is for the runtime alone that makes the attempt: no statement but a claim gives it."""
+
 STRUCTS = {kind.__name__: kind for kind in (Attribute, Colony, Process, Runtime, Statistics)}
 
 COLONY, TYPE = "c" * 64, "cli"
@@ -54,7 +58,7 @@ def test_a_name_begins_with_a_verb(name):
     verb = name.partition("_")[0]
     assert verb in {
         "add", "claim", "close", "delete", "fail", "get", "has", "list", "lock", "ping", "release",
-        "return", "set", "submit", "touch",
+        "renew", "return", "set", "submit", "touch",
     }  # fmt: skip
 
 
@@ -79,7 +83,14 @@ async def test_the_columns_of_a_statement_are_fields_of_its_struct(connection, n
     assert len(set(columns)) == len(columns)
     assert set(columns) <= set(fields)
     if filled()[name] is not Statistics:
-        assert set(columns) == set(fields)
+        assert set(columns) == set(fields) - (set() if name in CLAIMS else SECRET)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+async def test_a_claim_gives_the_token_of_the_attempt(connection, name):
+    statement = await connection.prepare(QUERIES[name].text)
+    columns = [attribute.name for attribute in statement.get_attributes()]
+    assert sorted(columns) == sorted(Process.__struct_fields__)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +131,8 @@ def crowded_url(postgres_url) -> str:
         await connection.execute(
             """
             UPDATE processes SET state = 1, end_time = NULL, start_time = now(),
-                   exec_deadline = now() + interval '1 day'
+                   exec_deadline = now() + interval '1 day', attempt_token = process_id,
+                   leased_until = now() + interval '1 hour'
             WHERE state = 2 AND process_id LIKE '%0'
             """
         )
@@ -170,10 +182,11 @@ def scanned(plan: list[dict]) -> set[str]:
     return {node["Relation Name"] for node in plan if node["Node Type"] == "Seq Scan"}
 
 
-@pytest.mark.parametrize("name", ["claim_oldest_processes", "claim_latest_processes"])
+@pytest.mark.parametrize("name", CLAIMS)
 @pytest.mark.parametrize("count", [1, 100])
 async def test_a_claim_goes_by_the_partial_index_and_touches_few_rows(crowd, name, count):
-    plan = await explain(crowd, name, colony_id=COLONY, runtime_id=ME, count=count)
+    claim = {"colony_id": COLONY, "runtime_id": ME, "count": count, "is_leased": True}
+    plan = await explain(crowd, name, **claim)
     latest = "_latest" if "latest" in name else ""
     assert f"processes_claimable{latest}" in indexes(plan)
     assert "processes" not in scanned(plan)
@@ -186,11 +199,17 @@ async def test_a_claim_goes_by_the_partial_index_and_touches_few_rows(crowd, nam
         ("get_process", {"process_id": "p77", "caller": ME}),
         (
             "close_process",
-            {"process_id": "p77", "runtime_id": ME, "state": 2, "output": [], "errors": []},
+            {"process_id": "p77", "runtime_id": ME, "attempt_token": "", "state": 2, "output": [],
+             "errors": []},
         ),
-        ("release_process", {"process_id": "p77", "runtime_id": ME}),
+        ("release_process", {"process_id": "p77", "runtime_id": ME, "attempt_token": "p77"}),
+        ("get_attempt_token", {"process_id": "p77"}),
+        (
+            "add_attribute",
+            {"process_id": "p77", "runtime_id": ME, "attempt_token": "", "attribute_id": "a",
+             "attribute_type": 1, "key": "k", "value": "v"},
+        ),
         ("delete_process", {"process_id": "p77"}),
-        ("list_lost_processes", {"runtime_id": ME, "process_ids": ["p77", "p78"]}),
     ],
 )  # fmt: skip
 async def test_one_process_is_found_by_the_primary_key(crowd, name, given):
@@ -208,13 +227,49 @@ async def test_one_process_is_found_by_the_primary_key(crowd, name, given):
         ("fail_processes_not_started", "processes_wait_deadline"),
         ("return_processes_overrun", "processes_exec_deadline"),
         ("fail_processes_overrun", "processes_exec_deadline"),
+        ("return_processes_lost", "processes_leased_until"),
+        ("fail_processes_lost", "processes_leased_until"),
     ],
 )
-async def test_a_deadline_pass_goes_by_its_partial_index_and_touches_few_rows(crowd, name, index):
+async def test_the_expiry_pass_goes_by_its_partial_index_and_touches_few_rows(crowd, name, index):
     plan = await explain(crowd, name, count=500)
     assert index in indexes(plan)
     assert "processes" not in scanned(plan)
     assert touched(plan) < 20
+
+
+@pytest.mark.parametrize("name", ["return_processes_lost", "fail_processes_lost"])
+async def test_the_lease_pass_reads_what_it_changes_and_nothing_else(crowd, name):
+    """Three leases have passed among a thousand that have not."""
+    transaction = crowd.transaction()
+    await transaction.start()
+    await crowd.execute(
+        "UPDATE processes SET leased_until = now() - interval '1 s', max_retries = $1 "
+        "WHERE process_id = ANY ($2)",
+        -1 if name.startswith("return") else 0,
+        ["p50010", "p50020", "p50030"],
+    )
+    plan = await explain(crowd, name, count=500)
+    await transaction.rollback()
+    assert plan[0]["Actual Rows"] == 3
+    assert "processes_leased_until" in indexes(plan)
+    assert "processes" not in scanned(plan)
+    assert touched(plan) < 50
+
+
+async def test_leases_are_renewed_by_the_primary_key(crowd):
+    ids = [f"p{number}" for number in range(50_010, 51_010, 10)]
+    held = {
+        "colony_ids": [COLONY] * 100,
+        "process_ids": ids,
+        "runtime_ids": [ME] * 100,
+        "attempt_tokens": ids,
+    }
+    plan = await explain(crowd, "renew_processes", **held)
+    assert plan[0]["Actual Rows"] == 100
+    assert "processes_pkey" in indexes(plan)
+    assert "processes" not in scanned(plan)
+    assert touched(plan) < 1000  # found, locked, sorted and found again
 
 
 @pytest.mark.parametrize(

@@ -28,4 +28,4 @@ async def add(session: Session, process_id: str, key: str, value: str) -> Answer
 @click.argument("attribute_id", metavar="ID")
 async def get(session: Session, attribute_id: str) -> Answer:
     """Show an attribute. For the colony's runtimes and its owner."""
-    return output.view(await session.acting_as("runtime", "colony").get_attribute(attribute_id))
+    return output.view(await session.read(lambda hub: hub.get_attribute(attribute_id)))

@@ -7,6 +7,7 @@ import click
 from colonies.cli import output
 from colonies.cli.command import Noun, Session
 from colonies.cli.output import Answer
+from colonies.core.errors import NotFound
 
 
 @click.group(cls=Noun)
@@ -14,8 +15,16 @@ def colony() -> None:
     """Colonies: sets of runtimes that trust each other."""
 
 
+def _check_name(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
+    if not name.strip():
+        raise click.BadParameter("expected a name")
+    return name
+
+
 @colony.command("add")
-@click.option("--name", required=True, help="Name for people; need not be unique.")
+@click.option(
+    "--name", required=True, callback=_check_name, help="Name for people; need not be unique."
+)
 async def add(session: Session, name: str) -> Answer:
     """Add a colony and print its id. For the hub's owner.
 
@@ -35,19 +44,26 @@ async def ls(session: Session) -> Answer:
 @colony.command("get")
 async def get(session: Session) -> Answer:
     """Show the colony of --colonyid. For its members and its owner."""
-    hub = session.acting_as("runtime", "colony")
-    return output.view(await hub.get_colony(session.colony_id))
+    return output.view(await session.read(lambda hub: hub.get_colony(session.colony_id)))
 
 
 @colony.command("stats")
 async def stats(session: Session) -> Answer:
     """Count what is in the colony of --colonyid. For its members and its owner."""
-    hub = session.acting_as("runtime", "colony")
-    return output.view(await hub.get_colony_stats(session.colony_id))
+    return output.view(await session.read(lambda hub: hub.get_colony_stats(session.colony_id)))
 
 
 @colony.command("rm")
 @click.argument("colony_id", metavar="ID")
-async def rm(session: Session, colony_id: str) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask.")
+async def rm(session: Session, colony_id: str, *, yes: bool) -> None:
     """Delete a colony with all its runtimes and processes. For the hub's owner."""
-    await session.acting_as("server").delete_colony(colony_id)
+    hub = session.acting_as("server")
+    names = {one.colony_id: one.name for one in await hub.get_colonies()}
+    if colony_id not in names:
+        raise NotFound(f"there is no colony <{colony_id}>")
+    if not yes:
+        await output.confirm_deletion(
+            f"Delete the colony {names[colony_id]!r} with all its runtimes and processes?"
+        )
+    await hub.delete_colony(colony_id)

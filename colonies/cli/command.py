@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Literal, Self, get_type_hints
+from typing import Any, Literal, Self, TypeVar, get_type_hints
 
 import click
 
@@ -21,7 +22,7 @@ from colonies.cli.output import Answer
 from colonies.cli.status import Status
 from colonies.client import Colonies, Keychain, connect
 from colonies.client.keychain import find_key
-from colonies.core.errors import Forbidden, Misconfigured
+from colonies.core.errors import Forbidden, Misconfigured, NotFound
 from colonies.core.identity import PrivateKey
 from colonies.options import flags_for
 from colonies.settings import SETTINGS, Settings, flag_of
@@ -45,7 +46,11 @@ _ALSO = {"tls": (" /--insecure",), "verbose": ("-v",)}
 
 _GIVEN = f"{__name__}.given"
 
+_IDENTITY = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
 Role = Literal["server", "colony", "runtime"]
+
+T = TypeVar("T")
 
 
 class Session:
@@ -78,26 +83,52 @@ class Session:
         return self.settings.colony_id
 
     def acting_as(self, *roles: Role) -> Colonies:
-        """Give the hub as seen by the first of these roles whose key is here."""
+        """Give the hub as seen by the first of these roles whose key is here.
+
+        Nobody stands in for one that is named by a flag.
+        """
         refusals = []
         for role in roles:
             try:
                 key = self._key_of(role)
             except Misconfigured as error:
+                if self.given.get("runtime_id") and role == "runtime":
+                    raise
                 refusals.append(error)
                 continue
             self._signature = f"signed as {role} <{key.id}>, whose key is {self._origin(role)}"
             return self.hub.acting_as(key)
         raise refusals[0]
 
+    async def read(self, question: Callable[[Colonies], Awaitable[T]]) -> T:
+        """Ask what the colony's runtimes and its owner may know, as whoever's key is here.
+
+        Where the hub refuses the runtime, or has nothing for it to know of, the owner asks, unless
+        the runtime is named by a flag.
+        """
+        hub = self.acting_as("runtime", "colony")
+        try:
+            return await question(hub)
+        except (Forbidden, NotFound):
+            owner = None if self.given.get("runtime_id") else self._owner()
+            if owner is None or (hub.key and hub.key.id == owner.id):
+                raise
+        return await question(self.acting_as("colony"))
+
     def identity_for(self, role: Role) -> str:
         """Give the identity given by flag, else that of a new key in the keychain."""
         given: str | None = self.given.get(f"{role}_id")
         if given is not None:
-            return given
+            return check_identity(given, flag_of(f"{role}_id"))
         key = PrivateKey.generate()
         Keychain.of(self.settings).add(key)
         return key.id
+
+    def _owner(self) -> PrivateKey | None:
+        try:
+            return self._key_of("colony")
+        except Misconfigured:
+            return None
 
     def _key_of(self, role: Role) -> PrivateKey:
         if not (getattr(self.settings, f"{role}_id") or getattr(self.settings, f"{role}_prvkey")):
@@ -208,6 +239,15 @@ class Noun(_Sections, click.Group):
         self.format_commands(ctx, formatter)
 
 
+def check_identity(text: str, source: str) -> str:
+    """Give the text if it is an identity; what is not names where it came from."""
+    if not _IDENTITY.fullmatch(text):
+        raise Misconfigured(f"{source}: expected 64 lower-case hex characters, not {text!r}")
+    return text
+
+
 def _missing(role: Role, *variables: str) -> Misconfigured:
-    flag = flag_of(f"{role}_id")
-    return Misconfigured(f"which {role}? Give {flag} or set {' or '.join(variables)}")
+    flag, ways = flag_of(f"{role}_id"), " or ".join(variables)
+    return Misconfigured(
+        f"which {role}? Give {flag} or set {ways}, or paste what `colonies dev` prints"
+    )

@@ -22,6 +22,12 @@ class Key(Wire):
     id: str
 
 
+class ListedKey(Key):
+    """A key and the names it goes by on this machine."""
+
+    names: list[str] = []
+
+
 @click.group(cls=Noun)
 def key() -> None:
     """Keys: who you are. A key is 64 hex characters that you keep; its id is for everybody."""
@@ -61,9 +67,14 @@ def import_(session: Session) -> Answer:
 
 @key.command("ls", settings=LOCAL)
 def ls(session: Session) -> Answer:
-    """List the identities whose keys are in the keychain."""
-    identities = Keychain.of(session.settings).list()
-    return Answer([Key(id=identity) for identity in identities], identities)
+    """List the identities whose keys are in the keychain, with their names on this machine."""
+    keychain = Keychain.of(session.settings)
+    identities, named = keychain.list(), keychain.names().items()
+    keys = [
+        ListedKey(id=identity, names=[name for name, whose in named if whose == identity])
+        for identity in identities
+    ]
+    return Answer(keys, ["  ".join([one.id, *one.names]) for one in keys])
 
 
 def _read() -> PrivateKey:

@@ -6,6 +6,7 @@ standard error. What came from a hub is shown without the characters that steer 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -79,9 +80,9 @@ def say(text: str) -> None:
         raise Misconfigured(f"cannot write the answer: {error.strerror}") from error
 
 
-def note(text: str) -> None:
+def note(text: str, *, end: str = "\n") -> None:
     """Tell people something that is not the answer."""
-    click.echo(text, err=True)
+    click.echo(f"{text}{end}", nl=False, err=True)
 
 
 def complain(error: Exception) -> None:
@@ -90,10 +91,12 @@ def complain(error: Exception) -> None:
     note(f"error: {_printable('; '.join(remarks))}")
 
 
-def confirm(question: str) -> bool:
+async def confirm_deletion(question: str) -> None:
     """Ask; only a yes is a yes, and where nobody answers it is a no."""
-    click.echo(f"{question} [y/N] ", nl=False, err=True)
-    return sys.stdin.buffer.readline().strip().lower() in (b"y", b"yes")
+    note(f"{_printable(question)} [y/N] ", end="")
+    await _readable(sys.stdin.fileno())
+    if sys.stdin.buffer.readline().strip().lower() not in (b"y", b"yes"):
+        raise click.UsageError("nothing was deleted; say yes, or give --yes")
 
 
 def read_secret(what: str) -> str:
@@ -101,6 +104,19 @@ def read_secret(what: str) -> str:
     if sys.stdin.isatty():
         return getpass(f"{what}: ").strip()
     return sys.stdin.buffer.read().decode(errors="replace").strip()
+
+
+async def _readable(file: int) -> None:
+    """Wait while the loop goes on: the hub is answered, and Ctrl-C ends the question."""
+    came = asyncio.Event()
+    try:
+        asyncio.get_running_loop().add_reader(file, came.set)
+    except OSError:
+        return  # a regular file or /dev/null, which is never waited for
+    try:
+        await came.wait()
+    finally:
+        asyncio.get_running_loop().remove_reader(file)
 
 
 def _json(value: Any) -> str:
@@ -137,7 +153,7 @@ def _text(value: Any) -> str:
         case IntEnum():
             return value.name.lower()
         case datetime():
-            return "-" if value == ZERO_TIME else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+            return "-" if value == ZERO_TIME else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
         case Attribute():
             return _printable(f"{value.key}={value.value}")
         case list():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -35,18 +37,40 @@ def _pairs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...])
 
 
 def _read_spec(_ctx: click.Context, _param: click.Parameter, file: Any) -> ProcessSpec:
+    raw = file.read()
     try:
-        return wire.decode(file.read(), ProcessSpec)
+        spec = wire.decode(raw, ProcessSpec)
+        _check_names(wire.decode(raw, dict), ProcessSpec)
+        _check_whole(spec)
     except Malformed as error:
         raise Malformed(f"{file.name}: {error}", field=error.field) from error
+    return spec
 
 
-def _confirm(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:  # noqa: FBT001 - click's signature
-    # Asked before there is a loop, which would keep Ctrl-C from ending the question.
-    question = "Delete all processes of the colony, running ones too?"
-    if value and not ctx.params["yes"] and not output.confirm(question):
-        raise click.UsageError("nothing was deleted; say yes, or give --yes")
-    return value
+def _check_names(value: dict[str, Any], kind: type[msgspec.Struct], prefix: str = "") -> None:
+    """Refuse fields that a hub would pass over: who writes one means something by it."""
+    known = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    for name, inner in value.items():
+        path = f"{prefix}{name}"
+        if name not in known:
+            near = get_close_matches(name.lower(), known, 1)
+            hint = f", did you mean {near[0]}?" if near else ""
+            raise Malformed(f"{path}: there is no such field{hint}", field=path)
+        if isinstance(inner, dict) and known[name] is Conditions:
+            _check_names(inner, Conditions, f"{path}.")
+
+
+def _check_whole(spec: ProcessSpec) -> None:
+    if not spec.func:
+        raise Malformed("func: what shall be done? Give the name of a function", field="func")
+    if not _is_for_somebody(spec):
+        expected = "conditions.runtimetype or conditions.runtimeids"
+        raise Malformed(f"who may run it? Give {expected}", field="conditions")
+
+
+def _is_for_somebody(spec: ProcessSpec) -> bool:
+    conditions = spec.normalised().conditions
+    return bool(conditions.runtime_type or conditions.runtime_ids)
 
 
 def _check_wait(ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
@@ -98,7 +122,8 @@ async def submit(
 @click.argument("func")
 @click.argument("args", nargs=-1)
 @click.option("--type", "runtime_type", default="", help="Type of the runtimes that may have it.")
-@click.option("--runtime-id", "runtime_ids", multiple=True, help="Runtime that may; repeatable.")
+@click.option("--only", "runtime_ids", multiple=True, metavar="RUNTIMEID",
+              help="The one runtime that may have it; repeatable.")  # fmt: skip
 @click.option("--kwarg", "kwargs", multiple=True, metavar="KEY=VALUE", callback=_pairs,
               help="Argument by name; repeatable.")  # fmt: skip
 @click.option("--env", multiple=True, metavar="KEY=VALUE", callback=_pairs,
@@ -120,9 +145,9 @@ async def run(session: Session, *, wait: bool, timeout: float | None, **fields: 
     ARGS that read as JSON are taken as such by whoever runs them, all others as text. Put "--"
     before ARGS that begin with a dash.
     """
-    if not (fields["runtime_type"] or fields["runtime_ids"]):
-        raise click.UsageError("who may run it? Give --type or --runtime-id")
     spec = _spec(session.colony_id, fields)
+    if not _is_for_somebody(spec):
+        raise click.UsageError("who may run it? Give --type or --only")
     return await _submit(session, spec, wait=wait, timeout=timeout)
 
 
@@ -134,8 +159,7 @@ async def wait(session: Session, process_id: str, timeout: float | None) -> Answ
 
     When it failed, its errors are printed to standard error and the exit code is 1.
     """
-    hub = session.acting_as("runtime", "colony")
-    return _ended(await _wait(hub, process_id, timeout))
+    return _ended(await session.read(lambda hub: _wait(hub, process_id, timeout)))
 
 
 @process.command("get")
@@ -143,22 +167,24 @@ async def wait(session: Session, process_id: str, timeout: float | None) -> Answ
 @click.option("--output", "only_output", is_flag=True, help="Print its output and nothing else.")
 async def get(session: Session, process_id: str, *, only_output: bool) -> Answer:
     """Show a process. For the colony's runtimes and its owner."""
-    found = await session.acting_as("runtime", "colony").get_process(process_id)
+    found = await session.read(lambda hub: hub.get_process(process_id))
     return Answer(found.output, found.output) if only_output else output.view(found)
 
 
 @process.command("ls")
 @click.option("--state", type=click.Choice(list(STATES)), help="Only those (default: all).")
-@click.option("--count", type=int, default=100, show_default=True, help="At most, of each state.")
+@click.option("--count", type=click.IntRange(0, 100), default=100, show_default=True,
+              help="At most, of each state.")  # fmt: skip
 async def ls(session: Session, state: str | None, count: int) -> Answer:
     """List processes. For the colony's runtimes and its owner.
 
     Waiting and running ones come oldest first, ended ones newest first.
     """
-    hub = session.acting_as("runtime", "colony")
     found: list[Process] = []
     for one in [STATES[state]] if state else STATES.values():
-        found += await hub.get_processes(one, count=count, colony_id=session.colony_id)
+        found += await session.read(
+            partial(Colonies.get_processes, state=one, count=count, colony_id=session.colony_id)
+        )
     return output.table(
         found,
         "process_id",
@@ -203,20 +229,23 @@ async def fail(session: Session, process_id: str, texts: tuple[str, ...]) -> Non
 
 @process.command("rm")
 @click.argument("process_id", metavar="[ID]", default="")
-@click.option("--yes", is_flag=True, is_eager=True, help="Do not ask.")
-@click.option("--all", "is_all", is_flag=True, callback=_confirm, help="All of the colony.")
+@click.option("--all", "is_all", is_flag=True, help="All of the colony.")
+@click.option("--yes", is_flag=True, help="Do not ask about all.")
 async def rm(session: Session, process_id: str, *, is_all: bool, yes: bool) -> None:
     """Delete a process, or all of them, in any state.
 
     One is for the colony's runtimes to delete, all of them for its owner.
     """
-    del yes
     if bool(process_id) == is_all:
         raise click.UsageError("give the ID of one process, or --all")
-    if is_all:
-        await session.acting_as("colony").delete_all_processes(session.colony_id)
-    else:
+    if not is_all:
         await session.acting_as("runtime").delete_process(process_id)
+        return
+    hub = session.acting_as("colony")
+    if not yes:
+        question = "Delete all processes of the colony, running ones too?"
+        await output.confirm_deletion(question)
+    await hub.delete_all_processes(session.colony_id)
 
 
 def _spec(colony_id: str, fields: dict[str, Any]) -> ProcessSpec:
@@ -242,7 +271,21 @@ async def _wait(hub: Colonies, process_id: str, timeout: float | None) -> Proces
     except DeadlineExceeded:
         raise
     except TimeoutError:
-        raise TimedOut(f"process <{process_id}> has not ended after {timeout:g} s") from None
+        found = await hub.get_process(process_id)
+    if found.state.is_final:
+        return found
+    raise TimedOut(
+        f"process <{process_id}> has not ended after {timeout:g} s, still {_progress(found)}"
+    )
+
+
+def _progress(process: Process) -> str:
+    if process.state is State.RUNNING:
+        return "running"
+    conditions = process.spec.conditions
+    if conditions.is_addressed:
+        return "waiting: none of the runtimes that may have it has taken it"
+    return f"waiting: nobody of type {conditions.runtime_type} has taken it"
 
 
 def _ended(ended: Process) -> Answer:

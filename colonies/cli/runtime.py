@@ -58,8 +58,7 @@ async def reject(session: Session, runtime_id: str) -> None:
 @runtime.command("ls")
 async def ls(session: Session) -> Answer:
     """List the runtimes of the colony. For its runtimes and its owner."""
-    hub = session.acting_as("runtime", "colony")
-    runtimes = await hub.get_runtimes(session.colony_id)
+    runtimes = await session.read(lambda hub: hub.get_runtimes(session.colony_id))
     columns = ("runtime_id", "name", "runtime_type", "state", "last_heard_from_time")
     return output.table(runtimes, *columns)
 
@@ -68,7 +67,7 @@ async def ls(session: Session) -> Answer:
 @click.argument("runtime_id", metavar="ID")
 async def get(session: Session, runtime_id: str) -> Answer:
     """Show a runtime. For its fellows and the colony's owner."""
-    return output.view(await session.acting_as("runtime", "colony").get_runtime(runtime_id))
+    return output.view(await session.read(lambda hub: hub.get_runtime(runtime_id)))
 
 
 @runtime.command("rm")

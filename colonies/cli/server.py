@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import shutil
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +19,7 @@ import click
 import msgspec
 
 from colonies.cli import output
-from colonies.cli.command import Command, Noun, Session
+from colonies.cli.command import Command, Noun, Session, check_identity
 from colonies.cli.output import Answer
 from colonies.client import Colonies, Keychain, connect
 from colonies.core.errors import Misconfigured, Unavailable
@@ -72,11 +74,12 @@ def start(session: Session) -> None:
     serves: "listening on ADDRESS:PORT". --port 0 takes a free port.
     """
     settings = session.settings
+    flag, variable = flag_of("server_id"), SETTINGS["server_id"].env
     if not settings.server_id:
-        flag, variable = flag_of("server_id"), SETTINGS["server_id"].env
         raise Misconfigured(
             f"whose hub? Give {flag} or set {variable}; `colonies key new` makes an identity"
         )
+    check_identity(settings.server_id, flag if "server_id" in session.given else variable)
 
     async def announce(hub: Server) -> None:
         output.say(f"listening on {_place(settings.bind, hub.port)}")
@@ -121,7 +124,7 @@ def dev(session: Session) -> None:
         async with connect(reached) as colonies:
             await _populate(colonies, people)
         output.say("\n".join(_environment(reached)))
-        output.note(_advice(keychain))
+        output.note(_advice(keychain, Path(settings.data_dir)))
 
     _serve(settings, populate)
 
@@ -180,17 +183,32 @@ def _environment(settings: Settings) -> list[str]:
     return [f"export {SETTINGS[name].env}={shlex.quote(text)}" for name, text in values.items()]
 
 
-def _advice(keychain: Keychain) -> str:
+def _advice(keychain: Keychain, data: Path) -> str:
+    folder = data.expanduser().absolute()
+    run, ask = _command("colonies-run"), _command("colonies")
     return f"""
-The keys of these identities are in {keychain.folder}.
 Paste the lines above into another terminal, and try there:
 
-  colonies-run shell &                                  # put this machine to work
-  colonies process run echo hello --type shell --wait   # have something done
-  colonies process ls --state success                   # look
+  # Put this machine to work, have something done, look:
+  {run} shell &
+  {ask} process run echo hello --type shell --wait
+  {ask} process ls --state success
 
-Ctrl-C stops the hub; what is in it stays.
+Data: {folder}
+Keys: {keychain.folder.absolute()}
+
+Ctrl-C stops the hub; what is in it stays. To start over, stop it and remove its data:
+
+  rm -r {shlex.quote(str(folder))}
 """
+
+
+def _command(name: str) -> str:
+    """Give a command of ours as it can be run from here."""
+    if shutil.which(name):
+        return name
+    beside = (Path(program).absolute().with_name(name) for program in (sys.argv[0], sys.executable))
+    return next((shlex.quote(str(path)) for path in beside if path.is_file()), name)
 
 
 def _serve(settings: Settings, ready: Ready) -> None:

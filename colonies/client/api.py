@@ -12,22 +12,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from colonies import settings as all_settings
-from colonies.client.connection import Connection, Stream
+from colonies.client.connection import Connection, Stream, Transport
 from colonies.client.http import HttpConnection
 from colonies.client.keychain import find_key
 from colonies.client.work import Changes, SubmittedProcess, make_spec
 from colonies.core.attribute import Attribute, AttributeKind
 from colonies.core.caller import Caller, Version
 from colonies.core.colony import Colony, Statistics
-from colonies.core.envelope import Reply, open_reply
+from colonies.core.envelope import open_reply
 from colonies.core.errors import ConnectionLost, Misconfigured, NotFound
 from colonies.core.identity import PrivateKey
-from colonies.core.process import FINAL_STATES, Process, ProcessSpec, State
+from colonies.core.process import FINAL_STATES, Held, Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
 from colonies.core.wire import wire_name
 from colonies.settings import Settings
@@ -38,17 +38,8 @@ FIRST_POLL = 0.05
 LONGEST_POLL = 2.0
 """Seconds between looks at a process where nothing can be pushed."""
 
-
-class Transport(Protocol):
-    """What carries a call to the hub and brings the reply."""
-
-    async def call(
-        self, payload_type: str, fields: dict[str, Any], key: PrivateKey | None, timeout: float
-    ) -> Reply:
-        """Give the reply within ``timeout`` seconds."""
-
-    async def close(self) -> None:
-        """Leave nothing open."""
+GOODBYE_TIMEOUT = 2.0
+"""Seconds that the end of a subscription waits for the hub to hear of it."""
 
 
 class Colonies:
@@ -180,13 +171,24 @@ class Colonies:
         return await self._call(Process, "submitprocessespecmsg", spec=spec)
 
     async def assign_process(
-        self, colony_id: str = "", *, timeout: int = 100, latest: bool = False
+        self,
+        colony_id: str = "",
+        *,
+        timeout: int = 100,
+        latest: bool = False,
+        leased: bool = False,
     ) -> Process:
         """Take the process to run next, waiting up to ``timeout`` seconds (-1: not at all).
 
-        Raises NothingToAssign when there is none.
+        Raises NothingToAssign when there is none. A ``leased`` process is to be renewed, or it
+        goes to somebody else.
         """
-        fields = {"colonyid": self._colony(colony_id), "timeout": timeout, "latest": latest}
+        fields = {
+            "colonyid": self._colony(colony_id),
+            "timeout": timeout,
+            "latest": latest,
+            "leased": leased,
+        }
         patience = max(0, timeout) + self.settings.timeout
         reply = await self._transport.call("assignprocessmsg", fields, self._key(), patience)
         return open_reply(reply, Process)
@@ -228,36 +230,62 @@ class Colonies:
         """Delete all processes of a colony."""
         await self._call(msgspec.Raw, "deleteallprocessesmsg", colony_id=self._colony(colony_id))
 
-    async def close_successful(self, process_id: str, output: Iterable[str] = ()) -> None:
+    async def close_successful(
+        self, process_id: str, output: Iterable[str] = (), *, attempt_token: str = ""
+    ) -> None:
         """End a process as successful, with its output."""
-        await self._call(msgspec.Raw, "closesuccessfulmsg", process_id=process_id, out=list(output))
+        await self._call(
+            msgspec.Raw,
+            "closesuccessfulmsg",
+            process_id=process_id,
+            attempt_token=attempt_token,
+            out=list(output),
+        )
 
-    async def close_failed(self, process_id: str, errors: Iterable[str] = ()) -> None:
+    async def close_failed(
+        self, process_id: str, errors: Iterable[str] = (), *, attempt_token: str = ""
+    ) -> None:
         """End a process as failed, with the reasons."""
-        await self._call(msgspec.Raw, "closefailedmsg", process_id=process_id, errors=list(errors))
+        await self._call(
+            msgspec.Raw,
+            "closefailedmsg",
+            process_id=process_id,
+            attempt_token=attempt_token,
+            errors=list(errors),
+        )
 
-    async def release(self, process_id: str) -> None:
+    async def release(self, process_id: str, *, attempt_token: str = "") -> None:
         """Give a process back to the queue that the caller was assigned."""
-        await self._call(msgspec.Raw, "releasemsg", process_id=process_id)
+        await self._call(
+            msgspec.Raw, "releasemsg", process_id=process_id, attempt_token=attempt_token
+        )
 
-    async def renew(self, process_ids: Iterable[str], colony_id: str = "") -> list[str]:
-        """Give a sign of life; gives which of these processes to stop working on."""
+    async def renew(self, holding: Iterable[Held], colony_id: str = "") -> list[str]:
+        """Renew the leases of attempts; gives which processes to stop working on."""
         reply = await self._call(
             dict[str, list[str]],
             "renewmsg",
             colony_id=self._colony(colony_id),
-            process_ids=list(process_ids),
+            holding=list(holding),
         )
         return reply["cancel"]
 
     # Attributes.
 
     async def add_attribute(
-        self, process_id: str, key: str, value: str, kind: AttributeKind = AttributeKind.OUT
+        self,
+        process_id: str,
+        key: str,
+        value: str,
+        kind: AttributeKind = AttributeKind.OUT,
+        *,
+        attempt_token: str = "",
     ) -> Attribute:
         """Add an attribute to a process that the caller is running."""
         attribute = Attribute(target_id=process_id, attribute_type=kind, key=key, value=value)
-        return await self._call(Attribute, "addattributemsg", attribute=attribute)
+        return await self._call(
+            Attribute, "addattributemsg", attribute=attribute, attempt_token=attempt_token
+        )
 
     async def get_attribute(self, attribute_id: str) -> Attribute:
         """Give an attribute."""
@@ -285,7 +313,7 @@ class Colonies:
         *,
         credit: int,
         heartbeat: float = 0,
-        holding: Callable[[], list[str]] = list,
+        holding: Callable[[], list[Held]] = list,
     ) -> Changes:
         """Be given processes, ``credit`` at once at most; ``holding`` says which are still held.
 
@@ -325,7 +353,8 @@ class Colonies:
         connection = self._connection()
         try:
             if connection.is_subscribed(stream):
-                await self.unsubscribe(stream.name)
+                async with asyncio.timeout(GOODBYE_TIMEOUT):
+                    await self.unsubscribe(stream.name)
         except (ConnectionLost, NotFound, TimeoutError):
             return  # it went with the socket, or ended by itself
         finally:

@@ -70,7 +70,7 @@ class BlockingColonies:
         return call
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *dir(self._client)]
+        return sorted({*super().__dir__(), *dir(self._client)})
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +108,8 @@ class BlockingColonies:
             while True:
                 yield self._run(anext(changes))
         finally:
-            self._run(changes.close())
+            if self._loop is not None:  # else it went with the client
+                self._run(changes.close())
 
 
 class BlockingProcess:

@@ -12,9 +12,10 @@ import random
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 import structlog
@@ -30,6 +31,7 @@ from colonies.core.errors import (
     DeadlineExceeded,
     Failure,
     Misconfigured,
+    TooLarge,
     Unavailable,
 )
 from colonies.core.identity import PrivateKey
@@ -61,6 +63,18 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+class Transport(Protocol):
+    """What carries a call to the hub and brings the reply."""
+
+    async def call(
+        self, payload_type: str, fields: dict[str, Any], key: PrivateKey | None, timeout: float
+    ) -> Reply:
+        """Give the reply within ``timeout`` seconds."""
+
+    async def close(self) -> None:
+        """Leave nothing open."""
 
 
 class Stream:
@@ -161,6 +175,8 @@ class Connection:
             raise DeadlineExceeded(f"{place} did not answer within {timeout:g} s") from None
 
     async def _exchange(self, id_: str, frame: bytes) -> Reply:
+        if len(frame) > self._settings.max_message_bytes:
+            raise TooLarge(f"expected at most {self._settings.max_message_bytes} bytes")
         websocket = await self._open()
         answer = asyncio.get_running_loop().create_future()
         self._answers[id_] = answer
@@ -194,12 +210,26 @@ class Connection:
         try:
             await send(stream.name)
         except TimeoutError:
-            self.forget(stream)
+            self._abandon(stream, key)
             raise DeadlineExceeded(f"no answer within {timeout:g} s") from None
-        except BaseException:
+        except asyncio.CancelledError:
+            self._abandon(stream, key)
+            raise
+        except ColoniesError:
             self.forget(stream)
             raise
         return stream
+
+    def _abandon(self, stream: Stream, key: PrivateKey) -> None:
+        """Forget a stream that the hub may have begun, and tell it so."""
+        self.forget(stream)
+        if not self._is_closed:
+            self._start(self._unsubscribe(stream.name, key))
+
+    async def _unsubscribe(self, name: str, key: PrivateKey) -> None:
+        with suppress(ColoniesError):
+            fields = {"subscription": name}
+            await self.call("unsubscribemsg", fields, key, self._settings.timeout)
 
     def is_subscribed(self, stream: Stream) -> bool:
         """Whether the hub pushes to a stream just now."""
@@ -216,7 +246,11 @@ class Connection:
             if self._is_closed:
                 raise ConnectionLost("the connection was closed")
             if self._websocket is None:
-                self._websocket = await self._dial()
+                websocket = await self._dial()
+                if self._is_closed:
+                    await websocket.close()
+                    raise ConnectionLost("the connection was closed")
+                self._websocket = websocket
                 self._start(self._read(self._websocket))
             return self._websocket
 
@@ -285,12 +319,14 @@ class Connection:
     async def _resubscribe(self) -> None:
         """Try until every stream is subscribed again, or was refused."""
         self._is_resubscribing = True
+        logger.warning("connection lost, trying again", hub=endpoint(self._settings, "ws"))
         pause = FIRST_PAUSE
         try:
             while self._subscribers.keys() - self._subscribed:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 pause = min(pause * 2, LONGEST_PAUSE)
                 await self._try_to_resubscribe()
+            logger.info("connected again")
         finally:
             self._is_resubscribing = False
 

@@ -66,9 +66,13 @@ class Keychain:
 
     def list(self) -> list[str]:
         """Give the identities whose keys are here."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(file.name for file in self.folder.iterdir() if _IDENTITY.fullmatch(file.name))
+        return [name for name in _names_in(self.folder) if _IDENTITY.fullmatch(name)]
+
+    def names(self) -> dict[str, str]:
+        """Give the names that keys go by on this machine, each with the identity it means."""
+        folder = self.folder / "names"
+        names = [name for name in _names_in(folder) if _NAME.fullmatch(name)]
+        return {name: self._read(folder / name) or "" for name in names}
 
     def named(self, name: str) -> PrivateKey:
         """Give the key that goes by a name on this machine, making one at the first time."""
@@ -125,6 +129,15 @@ class Keychain:
         except OSError as error:
             raise Misconfigured(f"{path}: {error}") from error
         return draft
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return sorted(file.name for file in folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise Misconfigured(f"{folder}: {error.strerror}") from error
 
 
 def find_key(settings: Settings, role: str) -> PrivateKey:

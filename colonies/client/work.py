@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from colonies.client.connection import Stream
 from colonies.core.envelope import open_reply
+from colonies.core.errors import ColoniesError
 from colonies.core.process import (
     Conditions,
     Process,
     ProcessSpec,
+    State,
     decode_argument,
     encode_argument,
 )
@@ -91,6 +93,12 @@ def make_spec(
 
 
 def result_of(process: Process) -> Any:
-    """Give what a successful process gave back: its one output decoded, else the list of them."""
+    """Give what a process gave back: its one output decoded, else the list of them.
+
+    Raises ColoniesError when it has not succeeded.
+    """
+    if process.state is not State.SUCCESS:
+        reasons = "; ".join(process.errors) or process.state.name.lower()
+        raise ColoniesError(f"process <{process.process_id}> has no result: {reasons}")
     values = [decode_argument(text) for text in process.output]
     return values[0] if len(values) == 1 else values or None

@@ -14,6 +14,7 @@
     │   │   └── NothingToAssign 404     no process for this runtime in time
     │   ├── TimedOut           408      a subscription or a wait came to its end
     │   ├── Conflict           409      understood, but not in this state
+    │   │   └── StaleAttempt   409      the attempt is over; somebody else's may be running
     │   └── Unavailable        503      the hub cannot reach its database, or is stopping
     ├── ConnectionLost (OSError)        client: the call may or may not have happened
     ├── DeadlineExceeded (TimeoutError) client: no answer in time
@@ -121,6 +122,12 @@ class Conflict(Failure):
 
     status = 409
     code = "conflict"
+
+
+class StaleAttempt(Conflict):
+    """The attempt is over: nothing can be written by it any more."""
+
+    code = "stale_attempt"
 
 
 class Unavailable(Failure):

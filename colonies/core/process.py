@@ -5,8 +5,9 @@
         submit              assign                closesuccessful
  ( ) ──────────▶ WAITING ──────────▶ RUNNING ─────────────────────▶ SUCCESS
                   │  ▲                  │ │
-     maxwaittime  │  └── maxexectime ───┘ └─ closefailed, or maxexectime with no retries left
-                  ▼      (retries left)                             │
+     maxwaittime  │  └─ lease lost, ────┘ └─ closefailed, or no retries left
+                  │     maxexectime                                 │
+                  ▼     (retries left)                              │
                 FAILED ◀────────────────────────────────────────────┘
 
 SUCCESS and FAILED are final. The moves themselves are single statements in ``server/sql``.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import json
 from enum import IntEnum
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 import msgspec
@@ -25,6 +26,13 @@ from colonies.core.attribute import Attribute
 from colonies.core.identity import sha3
 from colonies.core.runtime import Runtime
 from colonies.core.wire import ZERO_TIME, Int32, Label, Time, Wire
+
+USUAL_LEASE = 30
+"""Seconds that a runtime may be silent before what it runs counts as lost."""
+
+MAX_LEASE = 86_400
+
+Lease = Annotated[int, msgspec.Meta(ge=0, le=MAX_LEASE)]
 
 ANYBODY = "*"
 """In a list of runtime ids: no restriction, as v1 clients say it."""
@@ -82,7 +90,8 @@ class ProcessSpec(Wire):
     """What is submitted: a function, its arguments, limits in seconds and conditions.
 
     Limits of 0 or less are no limits. ``max_retries`` counts returns to the queue after an
-    execution ran over its time: 0 is none, negative is without end. Higher ``priority`` goes first.
+    execution ran over its time or its lease was lost: 0 is none, negative is without end. A
+    ``lease`` of 0 is the usual one. Higher ``priority`` goes first.
     """
 
     name: str = ""
@@ -93,6 +102,7 @@ class ProcessSpec(Wire):
     max_wait_time: Int32 = 0
     max_exec_time: Int32 = 0
     max_retries: Int32 = 0
+    lease: Lease = 0
     conditions: Conditions = Conditions()
     env: dict[str, str] = {}
 
@@ -105,7 +115,11 @@ class ProcessSpec(Wire):
 
 
 class Process(Wire):
-    """A submitted spec and its life so far. Times that are not yet are ``ZERO_TIME``."""
+    """A submitted spec and its life so far. Times that are not yet are ``ZERO_TIME``.
+
+    Attempts are counted from 1. The token of one is told to its runtime alone; a lease without an
+    end has no ``leased_until``.
+    """
 
     process_id: str = ""
     assigned_runtime_id: str = ""
@@ -126,11 +140,21 @@ class Process(Wire):
     input: list[str] = msgspec.field(name="in", default_factory=list)
     output: list[str] = msgspec.field(name="out", default_factory=list)
     errors: list[str] = []
+    attempt: int = 0
+    attempt_token: str = ""
+    leased_until: Time = ZERO_TIME
 
     @property
     def colony_id(self) -> str:
         """The colony it belongs to."""
         return self.spec.conditions.colony_id
+
+
+class Held(Wire):
+    """An attempt, as the runtime that makes it knows it."""
+
+    process_id: str
+    attempt_token: str = ""
 
 
 def new_id() -> str:

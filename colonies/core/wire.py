@@ -26,9 +26,6 @@ Time = Annotated[datetime, msgspec.Meta(tz=True)]
 ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 """What stands for "not yet": Go's zero time, as v1 clients expect it."""
 
-ID_LENGTH = 64
-"""Hex characters of an identity or an id."""
-
 T = TypeVar("T")
 
 _NUL_ESCAPE = b"\\u0000"

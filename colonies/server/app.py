@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -33,13 +34,16 @@ from colonies.server.rpc import (
 )
 from colonies.server.schema import bring_up_to_date
 from colonies.server.ticker import Ticker
-from colonies.server.web import ABORT, make_app
+from colonies.server.web import ABORT, ON_PONG, make_app
 from colonies.settings import Settings
 
 logger = structlog.get_logger()
 
 BACKLOG = 1024
 MAX_PORT = 65535
+MAX_PONG_BYTES = 1024 * 1024
+"""Answers to pings that a peer may leave unread."""
+
 MAX_HEADER_BYTES = 64 * 1024
 HEADER_TIMEOUT = 10.0
 """Seconds that a new connection has for the header of its first request."""
@@ -180,6 +184,8 @@ class _HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._silence.cancel()
+        self._silence = self.loop.call_later(HEADER_TIMEOUT, self.transport.close)
         self._header_bytes = 0
         self._is_in_header = True
 
@@ -194,13 +200,28 @@ class _HttpProtocol(HttpToolsProtocol):
 
 
 class _WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, plus a way to drop a peer that does not read."""
+    """uvicorn's WebSocket, plus a way to drop a peer that does not read, and to hear pongs."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.on_pong: list[Callable[[], None]] = []
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):
             scope: Any = self.scope
             scope["extensions"][ABORT] = self.transport.abort
+            scope["extensions"][ON_PONG] = self.on_pong
+
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        if self.transport.get_write_buffer_size() > MAX_PONG_BYTES:
+            self.transport.abort()
+
+    def handle_pong(self, event: Any) -> None:
+        super().handle_pong(event)
+        for callback in self.on_pong:
+            callback()
 
     def keepalive_timeout(self) -> None:
         """Drop a peer that answers no ping, even one that left things unread."""
@@ -231,7 +252,8 @@ def _config(app: Any, settings: Settings) -> uvicorn.Config:
         app,
         http=_HttpProtocol,
         ws=_WebSocketProtocol,
-        ws_max_size=settings.max_message_bytes,
+        # Above the limit, so that what is somewhat too large is answered and not cut off.
+        ws_max_size=4 * settings.max_message_bytes,
         ws_per_message_deflate=False,  # 33 µs and 41 KiB a connection for payloads of base64
         lifespan="off",
         log_config=None,

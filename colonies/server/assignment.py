@@ -11,8 +11,10 @@ import asyncio
 import random
 from collections.abc import Callable
 
+import msgspec
+
 from colonies.core.errors import NothingToAssign, Unavailable
-from colonies.core.process import Process
+from colonies.core.process import Held, Process
 from colonies.core.runtime import Runtime
 from colonies.server import lifecycle
 from colonies.server.call import Call, Peer
@@ -26,7 +28,9 @@ OUTAGE_PAUSE = 1.0
 """Seconds before an assigner looks again when the database was away."""
 
 
-async def assign(call: Call, runtime: Runtime, *, latest: bool, timeout: float) -> Process:
+async def assign(
+    call: Call, runtime: Runtime, *, latest: bool, timeout: float, is_leased: bool
+) -> Process:
     """Give the runtime a process, waiting up to ``timeout`` seconds for one if that is above 0.
 
     Raises NothingToAssign when there is none, or when whoever asked is gone.
@@ -39,12 +43,14 @@ async def assign(call: Call, runtime: Runtime, *, latest: bool, timeout: float) 
     with call.hub.waiting(runtime) as waiter, call.peer.when_gone(waiter.stir):
         while not call.peer.is_gone:
             offer = call.hub.line_up(waiter)
-            if claimed := await lifecycle.claim(call.db, runtime, latest=latest):
+            if claimed := await lifecycle.claim(
+                call.db, runtime, latest=latest, is_leased=is_leased
+            ):
                 call.hub.pass_on(offer, claimed)
                 if call.peer.is_gone:
                     await take_back(call.db, call.hub, claimed[0])
                     break
-                call.publish(claimed[0])
+                call.publish(without_token(claimed[0]))
                 return claimed[0]
             with call.peer.stand_aside():
                 if timeout <= 0 or not await _stirred_before(deadline, waiter):
@@ -63,11 +69,13 @@ async def _stirred_before(deadline: float, waiter: Waiter) -> bool:
 
 async def take_back(db: Database, hub: Hub, process: Process) -> None:
     """Return a process to the queue that could not be handed over."""
-    assignment = lifecycle.Assignment(
-        process.process_id, process.assigned_runtime_id, [process.colony_id]
-    )
-    if returned := await lifecycle.release(db, assignment):
+    if returned := await lifecycle.release(db, lifecycle.Assignment.of(process)):
         hub.publish([returned])
+
+
+def without_token(process: Process) -> Process:
+    """Give a process as others may see it: the token is for its runtime alone."""
+    return msgspec.structs.replace(process, attempt_token="")
 
 
 class Assigner:
@@ -80,26 +88,57 @@ class Assigner:
         runtime: Runtime,
         *,
         credit: int,
+        peer: Peer,
         push: Callable[[Process], bool],
     ) -> None:
-        """Take who works and how much; ``push`` says whether the process is on its way."""
+        """Take who works, how much, and where; ``push`` says if the process is on its way."""
         self._db = db
         self._hub = hub
         self._runtime = runtime
         self._credit = credit
+        self._peer = peer
         self._push = push
-        self._held: set[str] = set()
+        self._held: dict[str, tuple[str, int]] = {}  # token and number of the attempt
+        self._renewed_at = 0.0
+        self._lost_at = 0.0
         self._waiter: Waiter | None = None
         self._is_stopped = False
 
-    def hold(self, process_id: str) -> None:
+    def hold(self, process_id: str, attempt_token: str, attempt: int = 0) -> None:
         """Count a process against the credit until it is over."""
-        self._held.add(process_id)
+        self._held[process_id] = attempt_token, attempt
         self._hub.hold(process_id, self)
 
-    def give_back(self, process_id: str) -> None:
-        """Take notice that a process is over: its credit is free again."""
-        self._held.discard(process_id)
+    def makes(self, attempt: lifecycle.Assignment) -> bool:
+        """Whether this very attempt is held here."""
+        is_ours = attempt.runtime_id == self._runtime.runtime_id
+        token, _ = self._held.get(attempt.process_id, ("", 0))
+        return is_ours and token == attempt.attempt_token
+
+    def attempt_of(self, process_id: str) -> int:
+        """Give the number of the attempt held, 0 if it is not known."""
+        _, attempt = self._held.get(process_id, ("", 0))
+        return attempt
+
+    def renewals(self) -> list[lifecycle.Assignment]:
+        """Give the attempts held, if the peer gave a sign of life since this was asked last."""
+        if self._peer.heard_at <= self._renewed_at:
+            return []
+        self._renewed_at = self._peer.heard_at
+        self._stir()
+        return [
+            lifecycle.Assignment.holding(Held(process_id=id_, attempt_token=token), self._runtime)
+            for id_, (token, _) in self._held.items()
+        ]
+
+    def give_back(self, process_id: str, *, is_lost: bool = False) -> None:
+        """Take notice that a process is over: its credit is free again.
+
+        Who lost it by silence gets nothing more until there is a sign of life.
+        """
+        self._held.pop(process_id, None)
+        if is_lost:
+            self._lost_at = self._peer.heard_at
         self._stir()
 
     def stop(self) -> None:
@@ -113,22 +152,23 @@ class Assigner:
         if self._waiter is not None:
             self._waiter.stir()
 
-    async def run(self, peer: Peer) -> None:
+    async def run(self) -> None:
         """Assign until stopped or the peer is gone; raise Forbidden to a runtime shut out."""
-        with self._hub.waiting(self._runtime) as waiter, peer.when_gone(waiter.stir):
+        with self._hub.waiting(self._runtime) as waiter, self._peer.when_gone(waiter.stir):
             self._waiter = waiter
-            while not (self._is_stopped or peer.is_gone):
+            while not (self._is_stopped or self._peer.is_gone):
                 await self._assign(waiter)
 
     async def _assign(self, waiter: Waiter) -> None:
         free = min(self._credit - len(self._held), CLAIM_BATCH)
-        if free <= 0:
+        is_silent = self._peer.heard_at <= self._lost_at
+        if free <= 0 or is_silent:
             self._hub.step_out(waiter)
             await waiter.wait()
             return
         offer = self._hub.line_up(waiter)
         try:
-            claimed = await lifecycle.claim(self._db, self._runtime, count=free)
+            claimed = await lifecycle.claim(self._db, self._runtime, count=free, is_leased=True)
         except Unavailable:
             deadline = asyncio.get_running_loop().time() + OUTAGE_PAUSE * random.uniform(0.5, 1.5)  # noqa: S311
             await _stirred_before(deadline, waiter)
@@ -143,8 +183,8 @@ class Assigner:
         if self._is_stopped:
             await take_back(self._db, self._hub, process)
             return
-        self.hold(process.process_id)
+        self.hold(process.process_id, process.attempt_token, process.attempt)
         if not self._push(process):
             await take_back(self._db, self._hub, process)
             return
-        self._hub.publish([process])
+        self._hub.publish([without_token(process)])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from colonies.core.process import Process
@@ -33,7 +34,12 @@ class Peer:
         self.address = address
         self.is_authenticated = False
         self.is_gone = False
+        self.heard_at = monotonic()
         self._when_gone: set[Callable[[], None]] = set()
+
+    def hear(self) -> None:
+        """Note a sign of life."""
+        self.heard_at = monotonic()
 
     def authenticate(self) -> None:
         """Note that a message of theirs was validly signed, by whichever key."""

@@ -186,11 +186,11 @@ class Connection(Peer):
     def expect_heartbeat(self, seconds: float) -> None:
         """Close the connection when it has been silent for three times as long."""
         self._heartbeat = seconds * MISSED_HEARTBEATS
-        self._hear()
+        self.hear()
 
     async def _read(self, socket: Socket, answer: Answer) -> None:
         async for frame in socket.frames():
-            self._hear()
+            self.hear()
             await self._has_room.wait()
             self._count(1)
             self._tasks.create_task(self._guard(self._answer(frame, answer)))
@@ -242,7 +242,9 @@ class Connection(Peer):
         if not self.is_authenticated:
             self.close(POLICY_VIOLATION, "no valid message in time")
 
-    def _hear(self) -> None:
+    def hear(self) -> None:
+        """Note a sign of life: a frame, or the answer to a ping."""
+        super().hear()
         if self._heartbeat:
             self._schedule(("heartbeat",), self._heartbeat, self._miss_heartbeat)
 

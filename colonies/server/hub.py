@@ -19,6 +19,7 @@ from colonies.core.errors import Failure, NotFound
 from colonies.core.process import Process, State
 from colonies.core.runtime import Runtime
 from colonies.core.subscription import Subscription
+from colonies.server.lifecycle import Assignment
 
 
 class Listener(Protocol):
@@ -37,8 +38,17 @@ class Listener(Protocol):
 class Holder(Protocol):
     """Somebody who holds assigned processes and wants to know when they are over."""
 
-    def give_back(self, process_id: str) -> None:
-        """Take notice that this process is not held any more; must not wait."""
+    def give_back(self, process_id: str, *, is_lost: bool) -> None:
+        """Take notice that this process is not held any more, perhaps lost; must not wait."""
+
+    def attempt_of(self, process_id: str) -> int:
+        """Give the number of the attempt held, 0 if it is not known."""
+
+    def makes(self, attempt: Assignment) -> bool:
+        """Whether this very attempt is held here."""
+
+    def renewals(self) -> list[Assignment]:
+        """Give the attempts whose leases to renew: all, if there was a sign of life."""
 
 
 class Waiter:
@@ -76,14 +86,22 @@ class Hub:
         self._heard: set[tuple[str, str]] = set()
         self._closed: Failure | None = None
 
-    def publish(self, processes: Iterable[Process]) -> None:
-        """Tell everybody concerned that these processes have changed, as committed."""
+    def publish(self, processes: Iterable[Process], *, are_lost: bool = False) -> None:
+        """Tell everybody concerned that these processes have changed, as committed.
+
+        ``are_lost`` says that it was because nobody renewed their leases.
+        """
         for process in processes:
             self._tell(process)
-            if process.state is not State.RUNNING:
-                self.let_go(process.process_id)
+            if process.state is not State.RUNNING and self._is_of_held(process):
+                self.let_go(process.process_id, is_lost=are_lost)
             if process.state is State.WAITING and not process.wait_for_parents:
                 self.offer(process)
+
+    def _is_of_held(self, process: Process) -> bool:
+        """Whether the news is not older than what is held: the next attempt may have begun."""
+        holder = self._holders.get(process.process_id)
+        return holder is not None and holder.attempt_of(process.process_id) <= process.attempt
 
     def _tell(self, process: Process) -> None:
         of_type = (process.colony_id, process.spec.conditions.runtime_type)
@@ -114,10 +132,20 @@ class Hub:
         """Tell a holder when this process stops running."""
         self._holders[process_id] = holder
 
-    def let_go(self, process_id: str) -> None:
-        """Tell whoever holds this process that it is over, or gone."""
+    def let_go(self, process_id: str, *, is_lost: bool = False) -> None:
+        """Tell whoever holds this process that it is over, lost or gone."""
         if holder := self._holders.pop(process_id, None):
-            holder.give_back(process_id)
+            holder.give_back(process_id, is_lost=is_lost)
+
+    def let_go_of(self, attempt: Assignment) -> None:
+        """The same, but only if it is this very attempt that is held."""
+        holder = self._holders.get(attempt.process_id)
+        if holder and holder.makes(attempt):
+            self.let_go(attempt.process_id)
+
+    def renewals(self) -> list[Assignment]:
+        """Give the attempts of everybody who gave a sign of life since the last time."""
+        return [one for holder in set(self._holders.values()) for one in holder.renewals()]
 
     def drop(self, process_id: str, holder: Holder) -> None:
         """Forget that a holder holds a process."""
@@ -226,12 +254,18 @@ class Hub:
         """Tell who holds or follows a process, or any of a colony's, that it was deleted."""
         if process_id:
             self.let_go(process_id)
-        for listener in {one for group in self._listeners.values() for one in group}:
-            followed = listener.subscription.process_id
-            is_theirs = colony_id in listener.subscription.colony_ids
-            if followed and is_theirs and process_id in ("", followed):
-                self.forget(listener)
-                listener.end(NotFound(f"process <{followed}> was deleted"))
+            followers = list(self._listeners.get((process_id,), ()))
+        else:
+            followers = [
+                one
+                for group in list(self._listeners.values())
+                for one in group
+                if one.subscription.process_id and colony_id in one.subscription.colony_ids
+            ]
+        for listener in followers:
+            self.forget(listener)
+            gone = listener.subscription.process_id
+            listener.end(NotFound(f"process <{gone}> was deleted"))
 
     def close(self, failure: Failure) -> None:
         """End every wait, now and from now on: the hub is stopping."""

@@ -14,7 +14,7 @@ import msgspec
 
 from colonies.core.attribute import Attribute
 from colonies.core.colony import Colony
-from colonies.core.errors import Conflict, Failure, Forbidden, NotFound
+from colonies.core.errors import Conflict, Failure, Forbidden, NotFound, StaleAttempt
 from colonies.core.process import Process
 from colonies.core.runtime import Runtime
 from colonies.server.call import Call
@@ -139,26 +139,44 @@ async def reader_of_attribute(call: Call, attribute_id: str) -> Attribute:
     return attribute
 
 
-@about("the runtime that the process is assigned to")
-async def assignee(call: Call, process_id: str) -> Assignment:
-    """Let the approved runtime call that a process is assigned to; gives its assignment.
+def assignee(of: str) -> Rule:
+    """Let the approved runtime call that a process is assigned to; gives its attempt.
 
     That it is the assignee, the statement checks that makes the change; `refuse_assignee` then
     says why it did not.
     """
-    runtimes = [one for one in await call.members.of(call.caller) if one.is_approved]
-    if not runtimes:
-        raise await refuse_assignee(call, process_id)
-    for runtime in runtimes:
-        call.hub.hear(runtime)
-    return Assignment(process_id, call.caller, [runtime.colony_id for runtime in runtimes])
+    process_id = attrgetter(of)
+
+    async def check(call: Call, msg: Any) -> Assignment:
+        runtimes = [one for one in await call.members.of(call.caller) if one.is_approved]
+        for runtime in runtimes:
+            call.hub.hear(runtime)
+        assignment = Assignment(
+            process_id(msg),
+            call.caller,
+            [runtime.colony_id for runtime in runtimes],
+            msg.attempt_token,
+        )
+        if not runtimes:
+            raise await refuse_assignee(call, assignment)
+        return assignment
+
+    return Rule("the runtime that the process is assigned to", check)
 
 
-async def refuse_assignee(call: Call, process_id: str) -> Failure:
+async def refuse_assignee(call: Call, assignment: Assignment) -> Failure:
     """Give why a change was not the caller's to make, or not possible any more."""
+    process_id = assignment.process_id
     process = await find_process(call, process_id)
     await _approved_member(call, process.colony_id)
-    if process.assigned_runtime_id != call.caller:
+    if assignment.attempt_token:
+        tokens = await call.db.fetch_rows(
+            "get_attempt_token", colony_ids=assignment.colony_ids, process_id=process_id
+        )
+        is_same = (assignment.attempt_token,) in tokens
+        if not is_same or process.assigned_runtime_id != call.caller:
+            return StaleAttempt(f"this attempt at process <{process_id}> is over")
+    elif process.assigned_runtime_id != call.caller:
         return Forbidden(f"process <{process_id}> is not assigned to the caller")
     return Conflict(f"process <{process_id}> is not running but {process.state.name.lower()}")
 

@@ -6,7 +6,7 @@ import msgspec
 
 from colonies.core.envelope import Reply, pack
 from colonies.core.errors import Failure, Unavailable
-from colonies.core.process import Process
+from colonies.core.process import Held, Process
 from colonies.core.runtime import Runtime
 from colonies.core.subscription import Subscription
 from colonies.server.assignment import Assigner, take_back
@@ -51,22 +51,19 @@ class AssignmentStream:
         self._hub = call.hub
         self._connection = connection
         self._name = call.id
-        self._assigner = Assigner(call.db, call.hub, runtime, credit=credit, push=self._push)
+        self._assigner = Assigner(
+            call.db, call.hub, runtime, credit=credit, peer=connection, push=self._push
+        )
 
-    def hold(self, process_ids: list[str]) -> None:
-        """Count processes that the runtime brought along against its credit."""
-        for process_id in process_ids:
-            self._assigner.hold(process_id)
-
-    def give_back(self, process_id: str) -> None:
-        """Free the credit of a process that is not the runtime's any more."""
-        self._hub.drop(process_id, self._assigner)
-        self._assigner.give_back(process_id)
+    def hold(self, attempts: list[Held]) -> None:
+        """Count attempts that the runtime brought along against its credit."""
+        for held in attempts:
+            self._assigner.hold(held.process_id, held.attempt_token)
 
     async def run(self) -> None:
         """Assign until stopped; a runtime that is shut out is told."""
         try:
-            await self._assigner.run(self._connection)
+            await self._assigner.run()
         except Unavailable:
             return  # the hub is stopping: the socket goes, and the runtime subscribes anew
         except Failure as failure:

@@ -1,4 +1,4 @@
-"""What the hub does by itself, every tick: deadlines, signs of life, lost wake-ups."""
+"""What the hub does by itself, every tick: deadlines, leases, signs of life, lost wake-ups."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import count
 import structlog
 
 from colonies.core.errors import Unavailable
+from colonies.core.process import USUAL_LEASE
 from colonies.server import lifecycle
 from colonies.server.db import Database
 from colonies.server.hub import Hub
@@ -17,7 +18,7 @@ from colonies.server.metrics import Metrics
 logger = structlog.get_logger()
 
 STIR_EVERY = 10
-"""Ticks from one search for lost wake-ups to the next."""
+"""Ticks from one renewal of leases, and search for lost wake-ups, to the next."""
 
 STIR_LIMIT = 100
 """Idle runtimes of one queue that one search wakes at most."""
@@ -36,23 +37,31 @@ class Ticker:
     async def run(self) -> None:
         """Run until cancelled; a database that is away is waited for."""
         loop = asyncio.get_running_loop()
+        # While the hub, or its database, was away nobody could renew: let them come back first.
+        patience = loop.time() + USUAL_LEASE
         for tick in count():
             due = loop.time() + self._period
             await asyncio.sleep(self._period)
             self.lag = max(0.0, loop.time() - due)
             self._metrics.loop_lag.set(self.lag)
             try:
-                await self.run_once(stir=tick % STIR_EVERY == 0)
+                await self.run_once(stir=tick % STIR_EVERY == 0, leases=loop.time() > patience)
             except Unavailable as error:
                 logger.warning("tick skipped", error=error.message)
+                patience = loop.time() + USUAL_LEASE
             except Exception:
                 logger.exception("tick failed")
 
-    async def run_once(self, *, stir: bool = True) -> None:
-        """Do everything that is due now; ``stir`` also looks for lost wake-ups."""
-        expired = await lifecycle.expire(self._db)
-        self._metrics.processes_expired.inc(len(expired))
-        self._hub.publish(expired)
+    async def run_once(self, *, stir: bool = True, leases: bool = True) -> None:
+        """Do everything that is due now; ``stir`` also looks for lost wake-ups.
+
+        Without ``leases``, those that have passed are left for now.
+        """
+        if stir:
+            await lifecycle.renew(self._db, self._hub.renewals())
+        async for expired, are_lost in lifecycle.expire(self._db, leases=leases):
+            self._metrics.processes_expired.inc(len(expired))
+            self._hub.publish(expired, are_lost=are_lost)
         await self._note_heard()
         if stir:
             await self._stir_idle()

@@ -31,6 +31,9 @@ ABORT = "colonies.abort"
 """The ASGI scope's key for a function that drops the connection, where the server offers one."""
 
 OK = 200
+ON_PONG = "colonies.on_pong"
+"""The scope's key for a list of what is called when the peer answers a ping."""
+
 TEXT = {"content-type": "text/plain; charset=utf-8"}
 
 
@@ -145,8 +148,9 @@ class _Sockets:
         self._open.inc()
         try:
             await send({"type": "websocket.accept"})
-            abort = scope.get("extensions", {}).get(ABORT)
-            await connection.serve(_AsgiSocket(receive, send, abort), self._answer)
+            extensions = scope.get("extensions", {})
+            extensions.get(ON_PONG, []).append(connection.hear)
+            await connection.serve(_AsgiSocket(receive, send, extensions.get(ABORT)), self._answer)
         finally:
             self._open.dec()
             self._strangers.discard(connection)

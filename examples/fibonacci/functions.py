@@ -3,8 +3,8 @@
 
 def fibonacci(n: int) -> int:
     """Give the n-th Fibonacci number; number 0 is 0, number 1 is 1."""
-    if n < 0:
-        raise ValueError("n: expected 0 or more")
+    if not isinstance(n, int) or n < 0:
+        raise ValueError("n: expected a whole number from 0")
     last, this = 0, 1
     for _ in range(n):
         last, this = this, last + this

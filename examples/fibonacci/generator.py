@@ -29,5 +29,9 @@ async def main(count: int) -> None:
 if __name__ == "__main__":
     try:
         asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10))
+    except ValueError:
+        sys.exit("usage: generator.py [COUNT]")
     except ColoniesError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped; what was submitted waits on")

@@ -19,11 +19,16 @@ def main(count: int) -> None:
         print("submitted", count, flush=True)
         for process in submitted:
             done = process.wait()
-            print(f"fibonacci({done.spec.args[0]}) = {''.join(done.output)}", flush=True)
+            result = done.output[0] if done.output else "; ".join(done.errors)
+            print(f"fibonacci({done.spec.args[0]}) = {result}", flush=True)
 
 
 if __name__ == "__main__":
     try:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    except ValueError:
+        sys.exit("usage: generator_longpoll.py [COUNT]")
     except ColoniesError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("stopped; what was submitted waits on")

@@ -21,12 +21,13 @@ async def main() -> None:
 
 async def solve(colonies: Colonies, process: Process) -> None:
     """Solve one process, or say why not."""
+    id_, token = process.process_id, process.attempt_token
     try:
         number = fibonacci(decode_argument(process.spec.args[0]))
     except (IndexError, TypeError, ValueError) as error:
-        await colonies.close_failed(process.process_id, [f"expected one number: {error}"])
+        await colonies.close_failed(id_, [f"expected one number: {error}"], attempt_token=token)
     else:
-        await colonies.close_successful(process.process_id, [str(number)])
+        await colonies.close_successful(id_, [str(number)], attempt_token=token)
         print("solved", process.spec.args[0], flush=True)
 
 

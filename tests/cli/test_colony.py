@@ -1,6 +1,10 @@
 """``colonies colony``, text and JSON."""
 
+import asyncio
+import signal
+
 from colonies.core.identity import PrivateKey
+from tests.cli.conftest import PATIENCE, stop
 
 
 async def test_a_new_colony_has_its_key_in_the_keychain(shell, keychain):
@@ -46,6 +50,34 @@ async def test_the_owner_reads_where_there_is_no_runtime(shell, colony):
     assert (await owner("colony", "get", "--json")).answer["colonyid"] == colony
 
 
-async def test_a_colony_is_deleted(shell, colony):
-    assert (await shell("colony", "rm", colony)).out == ""
+async def test_a_colony_is_deleted_only_on_a_yes(shell, colony, people):
+    for answer in (b"", b"no\n"):
+        ran = await shell("colony", "rm", colony, stdin=answer, status=2)
+        assert "Delete the colony 'ours'" in ran.err
+        assert "nothing was deleted" in ran.err
+    assert colony in (await shell("colony", "ls")).out
+    assert (await shell("colony", "rm", colony, stdin=b"yes\n")).out == ""
     assert colony not in (await shell("colony", "ls")).out
+    assert (await shell("colony", "rm", people.other_owner.id, "--yes")).err == ""
+    assert people.other_owner.id not in (await shell("colony", "ls")).out
+
+
+async def test_ctrl_c_ends_the_question(shell, colony):
+    async with shell.started("colony", "rm", colony) as process:
+        async with asyncio.timeout(PATIENCE):
+            assert b"Delete" in await process.stderr.readuntil(b"[y/N] ")
+        ran = await stop(process, signal.SIGINT)
+    assert (ran.status, ran.out, ran.err) == (130, "", "")
+    assert colony in (await shell("colony", "ls")).out
+
+
+async def test_an_unknown_colony_is_not_found(shell):
+    line = await shell.refuses("colony", "rm", "nope", "--yes", status=4)
+    assert line == "there is no colony <nope>"
+
+
+async def test_a_colony_has_a_name_and_an_id(shell):
+    assert "expected a name" in (await shell("colony", "add", "--name", "", status=2)).err
+    words = ("colony", "add", "--name", "new", "--colonyid", "A" * 64)
+    line = await shell.refuses(*words, status=2)
+    assert line == f"--colonyid: expected 64 lower-case hex characters, not '{'A' * 64}'"

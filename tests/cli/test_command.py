@@ -101,7 +101,8 @@ async def test_a_missing_setting_is_named_by_flag_and_variable(bare, words, flag
 async def test_a_missing_colony_is_named_as_well(shell):
     lost = shell.having(COLONIES_COLONYID=None)
     line = await lost.refuses("process", "run", "f", "--type", "t", status=2)
-    assert line == "which colony? Give --colonyid or set COLONIES_COLONYID"
+    assert line.startswith("which colony? Give --colonyid or set COLONIES_COLONYID, ")
+    assert line.endswith(", or paste what `colonies dev` prints")
 
 
 async def test_a_wrong_setting_is_named(bare):
@@ -130,6 +131,23 @@ async def test_a_key_that_is_not_here_is_named(shell, people):
     foreign = shell.having(COLONIES_RUNTIMEID=people.stranger.id)
     line = await foreign.refuses("process", "run", "f", "--type", "t", status=2)
     assert f"no key of runtime <{people.stranger.id}>" in line
+
+
+@pytest.mark.parametrize(
+    "words", ["runtime ls", "process ls", "process get {}", "colony get", "colony stats"]
+)
+async def test_the_owner_reads_where_the_runtime_may_not(shell, people, keychain, member, words):
+    keychain.add(people.foreigner)
+    submitted = await member.submit("f", runtime_type="cli")
+    words = words.format(submitted.id).split()
+    await shell.having(COLONIES_RUNTIMEID=people.foreigner.id)(*words)
+
+
+async def test_nobody_stands_in_for_a_runtime_named_by_a_flag(shell, people, keychain):
+    words = ("runtime", "ls", "--runtimeid", people.foreigner.id)
+    assert "no key of runtime" in await shell.refuses(*words, status=2)
+    keychain.add(people.foreigner)
+    assert "signed as runtime" in await shell.refuses(*words, status=3)
 
 
 async def test_no_hub_is_one_line(shell, silent):

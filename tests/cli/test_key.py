@@ -51,4 +51,18 @@ async def test_keys_are_listed_by_id(bare, keychain):
         keychain.add(key)
     expected = sorted(key.id for key in keys)
     assert (await bare("key", "ls")).out.split() == expected
-    assert (await bare("key", "ls", "--json")).answer == [{"id": one} for one in expected]
+    assert (await bare("key", "ls", "--json")).answer == [
+        {"id": one, "names": []} for one in expected
+    ]
+
+
+async def test_keys_are_listed_with_their_names(bare, keychain):
+    name = "laptop"
+    key = keychain.named(name)
+    assert (await bare("key", "ls")).out == f"{key.id}  {name}\n"
+    assert (await bare("key", "ls", "--json")).answer == [{"id": key.id, "names": [name]}]
+
+
+async def test_a_keychain_that_is_no_folder_is_refused(bare):
+    line = await bare.refuses("key", "ls", "--keychain", "/etc/passwd", status=2)
+    assert line == "/etc/passwd: Not a directory"

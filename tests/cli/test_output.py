@@ -54,7 +54,7 @@ def test_a_view_names_fields_by_their_path_and_leaves_out_the_empty_ones():
 
 def test_times_are_utc_to_the_second():
     moment = datetime(2026, 1, 31, 14, 0, 0, 999, tzinfo=timezone(timedelta(hours=2)))
-    expected = "commissiontime     2026-01-31 12:00:00"
+    expected = "commissiontime     2026-01-31 12:00:00Z"
     lines = output.view(Runtime(commission_time=moment, last_heard_from_time=moment)).lines
     assert expected in lines
     assert moment.astimezone(UTC).hour == 12

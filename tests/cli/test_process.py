@@ -11,7 +11,7 @@ from colonies.core.process import ZERO_TIME, State
 async def test_a_call_is_submitted_with_all_its_options(shell, member, people):
     words = "run f 1 two --type cli --kwarg a=b=c --kwarg d= --env X=1 --max-exec-time 5"
     words += " --max-wait-time 6 --max-retries -1 --priority 7 --cores 1 --mem 2 --gpus 3 --name n"
-    ran = await shell("process", *words.split(), "--runtime-id", people.runtime.id, "--", "-3")
+    ran = await shell("process", *words.split(), "--only", people.runtime.id, "--", "-3")
     spec = (await member.get_process(ran.out.strip())).spec
     assert (spec.func, spec.args, spec.name) == ("f", ["1", "two", "-3"], "n")
     assert (spec.kwargs, spec.env) == ({"a": "b=c", "d": ""}, {"X": "1"})
@@ -30,7 +30,9 @@ async def test_a_submitted_call_is_json_if_wanted(shell):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("run", "f"), "Give --type or --runtime-id"),
+        (("run", "f"), "Give --type or --only"),
+        (("run", "f", "--only", "*"), "Give --type or --only"),
+        (("ls", "--count", "101"), "0<=x<=100"),
         (("run", "f", "--type", "t", "--kwarg", "novalue"), "KEY=VALUE"),
         (("run", "f", "--type", "t", "--timeout", "1"), "--timeout is how long to --wait"),
         (("rm",), "give the ID of one process, or --all"),
@@ -89,6 +91,14 @@ async def test_a_file_may_be_stdin_and_be_waited_for(shell, member, colony):
         (b'{"args": [1]}', "args[0]: expected str"),
         (b"not json", "expected JSON"),
         (b"\xff", "expected JSON"),
+        (
+            b'{"func": "f", "conditions": {"runtimeType": "cli"}}',
+            "conditions.runtimeType: there is no such field, did you mean runtimetype?",
+        ),
+        (b'{"func": "f", "q": 1}', "q: there is no such field"),
+        (b'{"conditions": {"runtimetype": "cli"}}', "func: "),
+        (b'{"func": "f", "conditions": null}', "who may run it? Give conditions.runtimetype or"),
+        (b'{"func": "f", "conditions": {"runtimeids": ["*"]}}', "who may run it?"),
     ],
 )
 async def test_a_malformed_file_is_refused_with_the_path_of_the_fault(shell, content, expected):
@@ -161,8 +171,19 @@ async def test_waiting_has_an_end(shell, member):
     submitted = await member.submit("f", runtime_type="nobody")
     words = ("process", "wait", submitted.id, "--timeout", "0.1")
     line = await shell.refuses(*words, status=124)
-    assert line == f"process <{submitted.id}> has not ended after 0.1 s"
+    unended = f"process <{submitted.id}> has not ended after 0.1 s, still"
+    assert line == f"{unended} waiting: nobody of type nobody has taken it"
     await shell.refuses("process", "assign", "--timeout", "0", status=124)
+
+
+async def test_waiting_says_who_has_not_taken_it_or_that_it_runs(shell, member, people):
+    words = ("--wait", "--timeout", "0.1")
+    run = ("process", "run", "f", "--only", people.runtime.id)
+    line = await shell.refuses(*run, *words, status=124)
+    assert line.endswith("still waiting: none of the runtimes that may have it has taken it")
+    process = await member.assign_process()
+    words = ("process", "wait", process.process_id, "--timeout", "0.1")
+    assert (await shell.refuses(*words, status=124)).endswith("0.1 s, still running")
 
 
 async def test_an_ended_process_is_waited_for_at_once(shell, member):

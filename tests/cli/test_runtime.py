@@ -23,6 +23,12 @@ async def test_a_runtime_of_another_machine_is_added_by_id_and_let_in(shell):
     assert (added["runtimeid"], added["state"]) == (theirs, Approval.APPROVED)
 
 
+async def test_a_runtime_has_an_id(shell):
+    words = ("runtime", "add", "--name", "new", "--type", "t", "--runtimeid", "foo")
+    line = await shell.refuses(*words, status=2)
+    assert line == "--runtimeid: expected 64 lower-case hex characters, not 'foo'"
+
+
 async def test_runtimes_are_listed_with_full_ids_and_utc(shell, people):
     ran = await shell("runtime", "ls")
     assert ran.rows[0] == ["RUNTIMEID", "NAME", "RUNTIMETYPE", "STATE", "LASTHEARDFROMTIME"]
@@ -39,7 +45,7 @@ async def test_the_owner_lists_where_there_is_no_runtime(shell, people):
 async def test_a_runtime_is_shown(shell, people):
     ran = await shell("runtime", "get", people.runtime.id)
     assert ["state", "approved"] in ran.rows
-    assert re.search(r"^commissiontime +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", ran.out, re.MULTILINE)
+    assert re.search(r"^commissiontime +\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ$", ran.out, re.MULTILINE)
     shown = (await shell("runtime", "get", people.runtime.id, "--json")).answer
     assert shown["name"] == f"runtime-{people.runtime.id[:12]}"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from colonies.cli.server import _advice
 from colonies.client import Keychain, connect
 from colonies.core.identity import PrivateKey
 from colonies.settings import Settings
@@ -73,6 +74,26 @@ async def test_a_hub_without_an_owner_is_told_how_to_make_one(bare):
     assert "colonies key new" in await bare.refuses("server", "start", status=2)
 
 
+async def test_a_hub_of_nobody_is_refused(bare):
+    line = await bare.refuses("server", "start", "--serverid", "foo", status=2)
+    assert line == "--serverid: expected 64 lower-case hex characters, not 'foo'"
+    named = bare.having(COLONIES_SERVERID="A" * 64)
+    line = await named.refuses("server", "start", status=2)
+    assert line.startswith("COLONIES_SERVERID: expected 64 lower-case hex characters")
+
+
+def test_advice_is_how_to_run_it_from_here(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folder = Path(sys.executable).parent
+    advice = _advice(Keychain(tmp_path / "keys"), tmp_path / "data")
+    assert f"  {folder / 'colonies-run'} shell &\n" in advice
+    assert f"  {folder / 'colonies'} process run" in advice
+    assert f"Data: {tmp_path / 'data'}\nKeys: {tmp_path / 'keys'}\n" in advice
+    assert f"  rm -r {tmp_path / 'data'}\n" in advice
+    (tmp_path / "colonies-run").touch(mode=0o700)
+    assert "  colonies-run shell &\n" in _advice(Keychain(tmp_path), tmp_path)
+
+
 async def test_dev_is_ready_to_paste_and_keeps_what_it_has(bare, folder):
     words = ("dev", "--port", "0", "--data-dir", str(folder))
     async with bare.started(*words) as process:
@@ -84,6 +105,7 @@ async def test_dev_is_ready_to_paste_and_keeps_what_it_has(bare, folder):
         ran = await stop(process, signal.SIGINT)
         assert ran.status == 0
         assert "colonies process run" in ran.err
+        assert f"rm -r {folder}\n" in ran.err
         for identity in Keychain(Path(first["COLONIES_KEYCHAIN"])).list():
             secret = Keychain(Path(first["COLONIES_KEYCHAIN"])).get(identity).hex
             assert secret not in ran.out + ran.err + str(first)

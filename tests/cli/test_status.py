@@ -18,6 +18,7 @@ EXPECTED = {
     errors.NothingToAssign: Status.TIMED_OUT,
     errors.TimedOut: Status.TIMED_OUT,
     errors.Conflict: Status.CONFLICT,
+    errors.StaleAttempt: Status.CONFLICT,
     errors.Unavailable: Status.UNREACHABLE,
     errors.ConnectionLost: Status.UNREACHABLE,
     errors.DeadlineExceeded: Status.UNREACHABLE,

@@ -21,8 +21,9 @@ from colonies.core.errors import (
     NothingToAssign,
 )
 from colonies.core.identity import PrivateKey
-from colonies.core.process import State
+from colonies.core.process import Held, State
 from colonies.server.app import Server
+from tests.conftest import held
 
 LONG = 20.0
 KEY = PrivateKey(f"{1:064x}")
@@ -215,13 +216,13 @@ async def test_after_the_hub_came_back_calls_work_and_subscriptions_go_on(
 async def test_what_is_held_is_asked_anew_at_every_subscription(
     settings, db, people, client, colony
 ):
-    held: list[str] = []
+    holding: list[Held] = []
     async with Server(settings) as first:
         there = replace(settings, server_port=first.port)
         member = connect(there, key=people.runtime)
-        work = await member.subscribe_assignments(credit=1, holding=lambda: held)
+        work = await member.subscribe_assignments(credit=1, holding=lambda: holding)
         first_id = (await member.submit("work", runtime_type="cli")).id
-        held.append((await anext(work)).process_id)
+        holding.append(held(await anext(work)))
     async with Server(there) as second:
         async with asyncio.timeout(LONG):
             while not second.hub._holders:

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from colonies.core.attribute import Attribute
 from colonies.core.envelope import MAX_ID_LENGTH, Envelope, Reply
-from colonies.core.process import Conditions, Process, ProcessSpec, State
+from colonies.core.process import MAX_LEASE, Conditions, Process, ProcessSpec, State
 from colonies.core.runtime import Approval, Location, Runtime
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+leases = st.integers(0, MAX_LEASE)
 int32 = st.integers(-(2**31), 2**31 - 1)
 names = st.lists(texts, max_size=3)
 tables = st.dictionaries(texts, texts, max_size=3)
@@ -21,12 +22,12 @@ floats = st.floats(allow_nan=False, allow_infinity=False)
 attributes = st.builds(Attribute, texts, texts, texts, texts, int32, texts, texts)
 conditions = st.builds(Conditions, texts, names, texts, names, int32, int32, int32)
 specs = st.builds(
-    ProcessSpec, texts, texts, names, tables, int32, int32, int32, int32, conditions, tables
+    ProcessSpec, texts, texts, names, tables, int32, int32, int32, int32, leases, conditions, tables
 )
 processes = st.builds(
     Process, texts, texts, st.booleans(), st.sampled_from(State),
     times, times, times, times, times, int32, st.lists(attributes, max_size=2), specs,
-    st.booleans(), names, names, texts, names, names, names,
+    st.booleans(), names, names, texts, names, names, names, int32, texts, times,
 )  # fmt: skip
 runtimes = st.builds(
     Runtime, texts, texts, texts, texts, texts, int32, int32, texts, int32,

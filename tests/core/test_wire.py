@@ -38,12 +38,13 @@ def test_keys_on_the_wire_have_no_underscores_and_one_case(process):
     assert {"processid", "assignedruntimeid", "in", "out", "waitforparents"} <= keys
 
 
-def test_the_keys_of_a_process_stand_in_the_order_of_v1():
+def test_the_keys_of_a_process_stand_in_the_order_of_v1_and_ours_after_them():
     keys = list(decode(encode(Process()), dict[str, Any]))
     assert keys == [
         "processid", "assignedruntimeid", "isassigned", "state", "submissiontime", "starttime",
         "endtime", "waitdeadline", "execdeadline", "retries", "attributes", "spec",
         "waitforparents", "parents", "children", "processgraphid", "in", "out", "errors",
+        "attempt", "attempttoken", "leaseduntil",
     ]  # fmt: skip
 
 
@@ -111,6 +112,10 @@ def test_unknown_keys_are_ignored_and_case_matters():
         (b'{"maxretries": -2147483649}', "maxretries"),
         (b'{"maxretries": 99999999999999999999999999}', "maxretries"),
         (b'{"maxretries": ' + b"9" * 5000 + b"}", "maxretries"),
+        (b'{"lease": -1}', "lease"),
+        (b'{"lease": 86401}', "lease"),
+        (b'{"lease": 1.5}', "lease"),
+        (b'{"lease": "30"}', "lease"),
         (b'{"args": {}}', "args"),
         (b'{"args": ["a", 1]}', "args[1]"),
         (b'{"env": []}', "env"),

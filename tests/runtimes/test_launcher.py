@@ -1,5 +1,9 @@
 """``colonies-run`` as the program that it is, at a real hub."""
 
+import asyncio
+import contextlib
+import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -11,6 +15,7 @@ from colonies.client import Keychain, connect
 from colonies.core.process import State
 from colonies.server.app import Server
 from tests.programs import ROOT, Program, environment
+from tests.server.doors import until
 
 COMMAND = Path(sys.executable).with_name("colonies-run")
 FUNCTIONS = "tests.runtimes.functions"
@@ -137,6 +142,80 @@ async def test_it_outlives_the_hub_and_delivers_when_it_is_back(launch, member, 
             assert ["again"] == (await more.wait(20)).output
 
 
+@pytest.fixture
+def once(tmp_path):
+    """A program that gets stuck the first time, until it is told to go on, and is quick after."""
+    program = tmp_path / "once"
+    program.write_text(
+        "#!/bin/sh\n"
+        'cd "$(dirname "$0")" || exit\n'
+        "if mkdir first; then\n"
+        "  echo $$ > pid.new; mv pid.new pid; read line < go; echo late\n"
+        "else echo done; fi\n"
+    )
+    program.chmod(0o755)
+    os.mkfifo(tmp_path / "go")
+    yield program
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+async def passes_until(server, happened):
+    """Let the hub do what is due until something has come of it."""
+    async with asyncio.timeout(20):
+        while not await happened():
+            await server.ticker.run_once()
+
+
+@pytest.mark.settings(tick=0.1)
+async def test_what_a_killed_runtime_was_running_goes_to_another(launch, member, server, once):
+    async with launch("shell", "--name", "one") as killed:
+        await killed.line_with("runtime ready")
+        process = await member.submit(str(once), runtime_type="shell", lease=1, max_retries=-1)
+        await killed.line_with("process started")
+        async with launch("shell", "--name", "two") as other:
+            await other.line_with("runtime ready")
+            await until(once.with_name("pid").exists)
+            killed.send(signal.SIGKILL)
+
+            async def is_done():
+                return (await member.get_process(process.id)).state.is_final
+
+            await passes_until(server, is_done)
+    done = await member.get_process(process.id)
+    assert (State.SUCCESS, ["done"]) == (done.state, done.output)
+    assert done.retries >= 1
+    assert done.attempt == done.retries + 1
+
+
+@pytest.mark.settings(tick=0.1)
+async def test_who_was_stopped_beyond_the_lease_is_told_to_stop_and_lives_on(
+    launch, member, server, once
+):
+    async with contextlib.AsyncExitStack() as stack:
+        one = launch("shell", "--name", "one", "--heartbeat", "3600")
+        stopped = await stack.enter_async_context(one)
+        identity = re.search(r"[0-9a-f]{64}", await stopped.line_with("runtime ready"))[0]
+        process = await member.submit(str(once), runtime_type="shell", lease=1, max_retries=-1)
+        await stopped.line_with("process started")
+        other = await stack.enter_async_context(launch("shell", "--name", "two"))
+        await other.line_with("runtime ready")
+        await until(once.with_name("pid").exists)
+        stopped.send(signal.SIGSTOP)
+
+        async def is_done():
+            return (await member.get_process(process.id)).state.is_final
+
+        await passes_until(server, is_done)
+        stopped.send(signal.SIGCONT)
+        await stopped.line_with("no longer ours")
+        done = await member.get_process(process.id)
+        assert (State.SUCCESS, ["done"]) == (done.state, done.output)
+        assert done.assigned_runtime_id != identity
+        after = await member.submit("echo", "alive", runtime_ids=[identity])
+        assert ["alive"] == (await after.wait(20)).output
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -167,22 +246,100 @@ async def test_help_shows_the_settings_of_the_plugin(launch):
     assert "--colonyid" in text
 
 
-async def test_a_plugin_of_somebody_else_comes_in_by_the_same_door(launch, member, tmp_path):
-    package = tmp_path / "site" / "their.dist-info"
-    package.mkdir(parents=True)
-    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: their\nVersion: 1\n")
-    (package / "entry_points.txt").write_text("[colonies.runtimes]\nshout = their:Shout\n")
-    (tmp_path / "site" / "their.py").write_text(
-        "from runtimes.base import Runtime, success\n"
-        "class Shout(Runtime):\n"
-        "    '''Shouts.'''\n"
-        "    runtime_type = 'shout'\n"
-        "    async def execute(self, process, job):\n"
-        "        await job.attribute('volume', '11')\n"
-        "        return success(process.spec.args[0].upper())\n"
-    )
-    async with launch("shout", PYTHONPATH=str(tmp_path / "site")) as running:
+@pytest.fixture
+def site(tmp_path):
+    """A folder of installed packages: plugins by name, as the source of a class."""
+
+    def install(**plugins):
+        metadata = tmp_path / "site" / "their.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their\nVersion: 1\n")
+        names = "".join(f"{name} = their_{name}:Plugin\n" for name in plugins)
+        (metadata / "entry_points.txt").write_text(f"[colonies.runtimes]\n{names}")
+        for name, source in plugins.items():
+            code = f"from runtimes.base import Runtime, success\n{source}"
+            (tmp_path / "site" / f"their_{name}.py").write_text(code)
+        return {"PYTHONPATH": str(tmp_path / "site")}
+
+    return install
+
+
+SHOUT = """
+class Plugin(Runtime):
+    'Shouts.'
+    runtime_type = 'shout'
+    async def execute(self, process, job):
+        await job.attribute('volume', '11')
+        return success(process.spec.args[0].upper())
+"""
+WRONG = """
+class Plugin(Runtime):
+    'Gives no outcome.'
+    runtime_type = 'wrong'
+    async def execute(self, process, job):
+        return 'just text'
+"""
+STUCK = """
+class Plugin(Runtime):
+    'Cannot start.'
+    runtime_type = 'stuck'
+    async def open(self):
+        raise RuntimeError('no licence')
+    async def execute(self, process, job):
+        return success()
+"""
+
+
+async def test_a_plugin_of_somebody_else_comes_in_by_the_same_door(launch, member, site):
+    async with launch("shout", **site(shout=SHOUT)) as running:
         await running.line_with("runtime ready")
         done = await (await member.submit("say", "hello", runtime_type="shout")).wait(20)
         assert ["HELLO"] == done.output
         assert [("volume", "11")] == [(one.key, one.value) for one in done.attributes]
+
+
+async def test_a_plugin_that_gives_no_outcome_fails_the_process_alone(launch, member, site):
+    async with launch("wrong", **site(wrong=WRONG)) as running:
+        await running.line_with("runtime ready")
+        for _ in range(2):
+            done = await (await member.submit("any", runtime_type="wrong")).wait(20)
+            assert ["the plugin gave str, expected an Outcome"] == done.errors
+
+
+async def test_a_plugin_that_cannot_start_says_why_in_one_line(launch, site):
+    async with launch("stuck", **site(stuck=STUCK)) as running:
+        assert 2 == await running.finish()
+    assert "error: plugin Plugin cannot start: no licence" == running.lines[-1]
+
+
+async def test_a_broken_plugin_is_no_bother_to_the_others(site):
+    broken = {
+        "nothing": "",
+        "untyped": "class Plugin(Runtime):\n    async def execute(self, process, job): ...\n",
+        "empty": "class Plugin(Runtime):\n    runtime_type = 'empty'\n",
+        "lost": "import no_such_module\n",
+        "other": "Plugin = 1\n",
+    }
+    env = site(shout=SHOUT, **broken)
+    async with Program(COMMAND, "--help", env=env) as listing:
+        assert 0 == await listing.finish()
+    assert any("Shouts." in line for line in listing.lines)
+    assert 5 == sum("cannot be loaded" in line for line in listing.lines)
+    for name in broken:
+        async with Program(COMMAND, name, env=env) as running:
+            assert 2 == await running.finish()
+        assert running.lines[-1].startswith(f"error: plugin {name} cannot be loaded")
+
+
+async def test_a_key_that_no_plugin_knows_is_refused(launch, tmp_path):
+    (tmp_path / "config.toml").write_text("[shell]\nmax_outpt = 1\n")
+    async with launch("shell", COLONIES_CONFIG=str(tmp_path / "config.toml")) as running:
+        assert 2 == await running.finish()
+    assert "did you mean max_output?" in running.lines[-1]
+
+
+async def test_without_a_hub_it_says_so_and_goes_on_trying(launch):
+    async with launch("shell", COLONIES_SERVERPORT="1") as running:
+        await running.line_with("hub away, trying again", "no hub at")
+        running.send(signal.SIGTERM)
+        assert 0 == await running.finish()

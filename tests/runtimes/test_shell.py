@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from colonies.core.process import encode_argument
 from runtimes.shell import Shell
 
 
@@ -47,6 +48,13 @@ async def test_arguments_are_never_read_by_a_shell(shell, job, process_of):
     assert ["$HOME; echo x `id` a  b"] == outcome.output
 
 
+async def test_text_that_looks_like_something_else_arrives_as_the_text(shell, job, process_of):
+    """A client quotes the text 1, so that functions can tell it from the number."""
+    args = [encode_argument(value) for value in ("1", 1, "a", True, "[2]")]
+    outcome = await shell.execute(process_of("echo", *args), job)
+    assert ["1 1 a true [2]"] == outcome.output
+
+
 async def test_a_shell_reads_them_only_if_the_owner_allows_it(job, process_of):
     shell = Shell(Shell.Settings(allow_shell=True))
     outcome = await shell.execute(process_of("echo", "a", "&&", "echo", "b"), job)
@@ -57,7 +65,7 @@ async def test_an_exit_code_is_a_failure_with_the_standard_error(shell, job, pro
     script = "import sys; print('out'); print('why', file=sys.stderr); sys.exit(3)"
     outcome = await shell.execute(process_of(sys.executable, "-c", script), job)
     assert not outcome.is_success
-    assert ["exit code 3", "why"] == outcome.errors
+    assert ["exit code 3", "why", "out"] == outcome.errors
 
 
 async def test_a_signal_is_told_from_an_exit_code(shell, job, process_of):

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from colonies.core.envelope import seal
 from colonies.core.errors import Forbidden, Malformed, NothingToAssign, Unavailable
 from colonies.core.identity import PrivateKey
-from colonies.core.process import Conditions, ProcessSpec, State
+from colonies.core.process import Conditions, Held, ProcessSpec, State
 from colonies.server import lifecycle
-from tests.conftest import add_runtime
+from tests.conftest import add_runtime, held
 from tests.server.doors import blocked, idle, in_line, noticed, refused, send, talk, until
 
 SECONDS = 20
@@ -293,7 +293,8 @@ class TestCredit:
     async def test_the_pushed_process_is_as_committed(self, socket, subscribe, member):
         await subscribe(socket, 1)
         process_id = await submit(member, env={"A": "B"}, max_exec_time=60)
-        assert await socket.pushed() == await member.get_process(process_id)
+        pushed = await socket.pushed()
+        assert replace(pushed, attempt_token="") == await member.get_process(process_id)
 
     async def test_no_more_is_pushed_than_the_credit_and_a_close_gives_it_back(
         self, socket, subscribe, member, people
@@ -335,25 +336,25 @@ class TestCredit:
     async def test_what_is_held_already_counts_and_what_is_lost_does_not(
         self, socket, subscribe, member, people
     ):
-        held = await submit(member)
-        await member.assign_process(timeout=-1)
+        await submit(member)
+        mine = held(await member.assign_process(timeout=-1))
         waiting = await submit(member)
-        await subscribe(socket, 1, holding=[held, "f" * 64])
+        await subscribe(socket, 1, holding=[mine, replace(mine, process_id="f" * 64)])
         assert await socket.pushes_so_far(people.runtime) == []
-        await member.close_successful(held)
+        await member.close_successful(mine.process_id)
         assert (await socket.pushed()).process_id == waiting
 
     async def test_who_holds_more_than_the_credit_gets_nothing_until_below(
         self, socket, subscribe, member, people
     ):
-        held = [await submit(member) for _ in range(3)]
-        for _ in held:
-            await member.assign_process(timeout=-1)
+        for _ in range(3):
+            await submit(member)
+        mine = [held(await member.assign_process(timeout=-1)) for _ in range(3)]
         waiting = await submit(member)
-        await subscribe(socket, 2, holding=held)
-        await member.close_successful(held[0])
+        await subscribe(socket, 2, holding=mine)
+        await member.close_successful(mine[0].process_id)
         assert await socket.pushes_so_far(people.runtime) == []
-        await member.close_successful(held[1])
+        await member.close_successful(mine[1].process_id)
         assert (await socket.pushed()).process_id == waiting
 
     async def test_who_unsubscribed_gets_no_more(self, socket, subscribe, member, people, server):
@@ -470,7 +471,8 @@ class TestCredit:
     ):
         async with sql.transaction():
             await sql.execute("LOCK TABLE processes IN ACCESS EXCLUSIVE MODE")
-            making = asyncio.ensure_future(refused(subscribe(socket, 1)))
+            holding = [Held(process_id="f" * 64)]
+            making = asyncio.ensure_future(refused(subscribe(socket, 1, holding=holding)))
             for backend in await blocked(sql):
                 await sql.execute("SELECT pg_terminate_backend($1)", backend)
             assert isinstance(await making, Unavailable)

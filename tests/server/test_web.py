@@ -216,6 +216,9 @@ async def test_exactly_as_much_as_allowed_is_taken(server, colony, people, socke
     await socket.websocket.send(body(MIB), text=True)
     assert not wire.decode(await socket.websocket.recv(), Reply).error
     await socket.websocket.send(body(MIB + 1), text=True)
+    reply = wire.decode(await socket.websocket.recv(), Reply)
+    assert failure_of(reply).code == "too_large"
+    await socket.websocket.send(body(4 * MIB + 1), text=True)
     assert await socket.closed() == 1009
 
 

@@ -26,6 +26,7 @@ class AddAttribute(Request):
     """The attribute to add; its target is a process."""
 
     attribute: NewAttribute
+    attempt_token: str = ""
 
 
 @rpc("addattributemsg", rule=assignee("attribute.target_id"))
@@ -42,7 +43,9 @@ async def add_attribute(call: Call, msg: AddAttribute, assignment: Assignment) -
         value=new.value,
     )
     if added is None:
-        refusal = await refuse_assignee(call, new.target_id)
+        refusal = await refuse_assignee(call, assignment)
+        if assignment.attempt_token:
+            raise refusal
         # As v1 has it: to add to what has ended is not allowed, rather than a conflict.
         raise Forbidden(refusal.message)
     return added

@@ -8,7 +8,7 @@ import msgspec
 
 from colonies.core.colony import Colony
 from colonies.core.errors import Conflict, Malformed
-from colonies.core.process import Process, ProcessSpec, State
+from colonies.core.process import Held, Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
 from colonies.core.wire import Int32
 from colonies.server import assignment, lifecycle
@@ -50,11 +50,15 @@ async def submit_process_spec(call: Call, msg: SubmitProcessSpec, _member: Runti
 
 
 class AssignProcess(Request):
-    """Which colony to work for, and how many seconds to wait; below 0 is not at all."""
+    """Which colony to work for, and how many seconds to wait; below 0 is not at all.
+
+    ``leased`` is for those who renew: without it, the attempt has a lease without an end.
+    """
 
     colony_id: str
     latest: bool = False
     timeout: Int32 = 0
+    leased: bool = False
 
 
 @rpc("assignprocessmsg", rule=member("colony_id"))
@@ -63,7 +67,9 @@ async def assign_process(call: Call, msg: AssignProcess, runtime: Runtime) -> Pr
     if msg.timeout == 0:
         raise Malformed("timeout: expected seconds to wait, or -1 not to wait", field="timeout")
     call.hub.hear(runtime)
-    return await assignment.assign(call, runtime, latest=msg.latest, timeout=msg.timeout)
+    return await assignment.assign(
+        call, runtime, latest=msg.latest, timeout=msg.timeout, is_leased=msg.leased
+    )
 
 
 class GetProcessHist(Request):
@@ -159,6 +165,7 @@ class CloseSuccessful(Request):
     """The process that is done, and what came out of it."""
 
     process_id: str
+    attempt_token: str = ""
     output: list[str] = msgspec.field(name="out", default_factory=list)
 
 
@@ -172,6 +179,7 @@ class CloseFailed(Request):
     """The process that failed, and why."""
 
     process_id: str
+    attempt_token: str = ""
     errors: list[str] = []
 
 
@@ -188,17 +196,19 @@ async def _close(
     if closed:
         call.publish(closed)
         return
-    refusal = await refuse_assignee(call, assignment.process_id)
+    refusal = await refuse_assignee(call, assignment)
     ended = await find_process(call, assignment.process_id)
     is_repeat = (ended.state, ended.output, ended.errors) == (state, output, errors)
-    if not (is_repeat and isinstance(refusal, Conflict)):
+    if not (is_repeat and type(refusal) is Conflict):
         raise refusal
+    call.publish(ended)  # again: the answer may have been lost, and with it the news
 
 
 class Release(Request):
     """The process to give back."""
 
     process_id: str
+    attempt_token: str = ""
 
 
 @rpc("releasemsg", rule=assignee("process_id"))
@@ -206,33 +216,30 @@ async def release(call: Call, _msg: Release, assignment: Assignment) -> None:
     """Give a running process back to the queue unharmed, for another runtime to take."""
     returned = await lifecycle.release(call.db, assignment)
     if returned is None:
-        raise await refuse_assignee(call, assignment.process_id)
+        raise await refuse_assignee(call, assignment)
     call.publish(returned)
 
 
 class Renew(Request):
-    """The processes that the caller is working on."""
+    """The attempts that the caller is making."""
 
     colony_id: str
-    process_ids: list[str] = []
+    holding: list[Held] = []
 
 
 class Renewal(msgspec.Struct, frozen=True):
-    """Which of them are not its to work on any more."""
+    """Which processes are not the caller's to work on any more."""
 
     cancel: list[str]
 
 
 @rpc("renewmsg", rule=member("colony_id"))
 async def renew(call: Call, msg: Renew, runtime: Runtime) -> Renewal:
-    """Give a sign of life; the reply says which processes to stop working on."""
+    """Renew leases and give a sign of life; the reply says what to stop working on."""
     call.hub.hear(runtime)
-    lost = await call.db.fetch_rows(
-        "list_lost_processes",
-        colony_id=msg.colony_id,
-        runtime_id=runtime.runtime_id,
-        process_ids=msg.process_ids,
-    )
-    for (process_id,) in lost:
-        call.hub.let_go(process_id)
-    return Renewal([process_id for (process_id,) in lost])
+    attempts = [Assignment.holding(held, runtime) for held in msg.holding]
+    alive = await lifecycle.renew(call.db, attempts)
+    lost = [attempt for attempt in attempts if attempt.process_id not in alive]
+    for attempt in lost:
+        call.hub.let_go_of(attempt)
+    return Renewal([attempt.process_id for attempt in lost])

@@ -12,15 +12,16 @@ from uuid import uuid4
 import msgspec
 
 from colonies.core.envelope import pack
-from colonies.core.errors import Malformed
-from colonies.core.process import Process, State
+from colonies.core.errors import Forbidden, Malformed
+from colonies.core.process import Held, Process, State
 from colonies.core.runtime import Runtime
 from colonies.core.subscription import Subscription
 from colonies.core.wire import Int32
+from colonies.server import lifecycle
 from colonies.server.call import Call, Door
 from colonies.server.connection import Connection
 from colonies.server.rpc import Request, rpc
-from colonies.server.rules import any_key, member, member_somewhere, reader_of_process
+from colonies.server.rules import any_key, colonies_of, member, member_somewhere, reader_of_process
 from colonies.server.stream import AssignmentStream, ChangeStream
 
 PUSHED = frozenset({Door.WS, Door.PUBSUB})
@@ -59,6 +60,9 @@ async def subscribe_processes(
     stream = ChangeStream(call, connection, subscription)
     with connection.opening(call.id, stream):
         _listen(call, connection, stream, msg.timeout)
+        # Registered first, looked at second: who was shut out in between shall hear nothing.
+        if not subscription.colony_ids <= await colonies_of(call):
+            raise Forbidden(f"<{call.caller}> is not an approved runtime of a colony any more")
 
 
 class SubscribeProcess(Request):
@@ -92,7 +96,7 @@ async def subscribe_process(call: Call, msg: SubscribeProcess, process: Process)
 
 
 class SubscribeAssignments(Request):
-    """How many processes the caller can hold at once, and which of them it holds already.
+    """How many processes the caller can hold at once, and which attempts it is making already.
 
     ``heartbeat`` is the most seconds it will be silent; the hub closes a connection that has been
     for three times as long. 0 promises nothing.
@@ -101,7 +105,7 @@ class SubscribeAssignments(Request):
     colony_id: str
     credit: Credit = 1
     heartbeat: Heartbeat = 0
-    holding: list[str] = []
+    holding: list[Held] = []
 
 
 @rpc("subscribeassignmentsmsg", rule=member("colony_id"), doors=NATIVE)
@@ -109,16 +113,10 @@ async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: 
     """Assign and push processes to the caller as they come; every close frees its credit."""
     connection = _connection(call)
     stream = AssignmentStream(call, connection, runtime, msg.credit)
+    attempts = [lifecycle.Assignment.holding(held, runtime) for held in msg.holding]
     with connection.opening(call.id, stream):
-        stream.hold(msg.holding)
-        lost = await call.db.fetch_rows(
-            "list_lost_processes",
-            colony_id=msg.colony_id,
-            runtime_id=runtime.runtime_id,
-            process_ids=msg.holding,
-        )
-    for (process_id,) in lost:
-        stream.give_back(process_id)
+        alive = await lifecycle.renew(call.db, attempts)
+    stream.hold([held for held in msg.holding if held.process_id in alive])
     if msg.heartbeat:
         connection.expect_heartbeat(msg.heartbeat)
     call.hub.hear(runtime)

@@ -8,8 +8,7 @@ INSERT INTO attributes (colony_id, attribute_id, target_id, process_graph_id, at
                         key, value)
 SELECT colony_id, :attribute_id, process_id, process_graph_id, :attribute_type, :key, :value
 FROM processes
-WHERE colony_id = ANY (:colony_ids) AND process_id = :process_id
-  AND assigned_runtime_id = :runtime_id AND (state = 1) IS TRUE
+WHERE {attempt}
 FOR SHARE
 RETURNING {attribute};
 

@@ -1,7 +1,7 @@
 -- part: process
 process_id, assigned_runtime_id, is_assigned, state, submission_time, start_time, end_time,
 wait_deadline, exec_deadline, retries, attributes_of(colony_id, process_id) AS attributes, spec,
-wait_for_parents, parents, children, process_graph_id, input, output, errors
+wait_for_parents, parents, children, process_graph_id, input, output, errors, attempt, leased_until
 
 -- name: submit_process
 -- A new process and, for v1 clients, its environment as attributes of type 3, whose ids are
@@ -15,21 +15,23 @@ WITH environment AS (
 )
 INSERT INTO processes (colony_id, process_id, state, submission_time, wait_deadline, spec,
                        runtime_type, runtime_ids, cores, mem, gpus, priority,
-                       max_wait_time, max_exec_time, max_retries)
+                       max_wait_time, max_exec_time, max_retries, lease)
 VALUES (:colony_id, :process_id, 0, now(),
         CASE WHEN :max_wait_time::integer > 0
              THEN now() + make_interval(secs => :max_wait_time) END,
         :spec::json, :runtime_type, :runtime_ids, :cores, :mem, :gpus, :priority,
-        :max_wait_time, :max_exec_time, :max_retries)
+        :max_wait_time, :max_exec_time, :max_retries, :lease)
 RETURNING submission_time, wait_deadline;
 
 -- part: claimer
--- Who claims, if approved; the claim goes by what is true of it now.
+-- Who claims, if approved; the claim goes by what is true of it now, and is waited for by whoever
+-- deletes the runtime.
 claimer AS MATERIALIZED (
     SELECT runtime_type, greatest(cores, 0) AS cores, greatest(mem, 0) AS mem,
            greatest(gpus, 0) AS gpus
     FROM runtimes
-    WHERE colony_id = :colony_id AND runtime_id = :runtime_id AND state = 1)
+    WHERE colony_id = :colony_id AND runtime_id = :runtime_id AND state = 1
+    FOR KEY SHARE)
 
 -- part: fits
 cores <= (SELECT cores FROM claimer) AND mem <= (SELECT mem FROM claimer)
@@ -47,16 +49,19 @@ AND state = 0 AND NOT wait_for_parents
 AND (runtime_ids = '{}' OR (runtime_type <> '' AND :runtime_id = ANY (runtime_ids))) AND {fits}
 
 -- part: take
--- = ANY (ARRAY (…)) is the form that the planner keeps cheap.
+-- = ANY (ARRAY (…)) is the form that the planner keeps cheap. The token is 8 random bytes.
 UPDATE processes
 SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time = now(),
+    attempt = attempt + 1,
+    attempt_token = left(encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 16),
+    leased_until = CASE WHEN :is_leased::boolean THEN now() + make_interval(secs => lease) END,
     exec_deadline = CASE WHEN max_exec_time > 0
                          THEN now() + make_interval(secs => max_exec_time) END
 WHERE colony_id = :colony_id
   AND process_id = ANY (ARRAY(SELECT process_id FROM first
                               UNION ALL SELECT process_id FROM second
                               UNION ALL SELECT process_id FROM third))
-RETURNING {process}
+RETURNING {process}, attempt_token
 
 -- name: claim_oldest_processes
 -- Up to :count processes that this runtime may have, each for it alone, by priority and age. SKIP
@@ -133,35 +138,55 @@ WHERE colony_id = ANY (ARRAY(SELECT colony_id FROM runtimes WHERE runtime_id = :
                              UNION ALL SELECT :caller))
   AND process_id = :process_id;
 
+-- part: attempt
+-- The attempt that is running, as its runtime knows it; v1 clients know no token. IS TRUE keeps the
+-- planner from the partial index of running processes.
+colony_id = ANY (:colony_ids) AND process_id = :process_id AND assigned_runtime_id = :runtime_id
+AND (:attempt_token = '' OR attempt_token = :attempt_token) AND (state = 1) IS TRUE
+
 -- name: close_process
 -- The end of a running process, by the runtime that has it. The WHERE is the check: the first
--- close wins. IS TRUE keeps the planner from the partial index of running processes.
+-- close wins.
 UPDATE processes
 SET state = :state, end_time = now(), output = :output, errors = :errors
-WHERE colony_id = ANY (:colony_ids) AND process_id = :process_id
-  AND assigned_runtime_id = :runtime_id AND (state = 1) IS TRUE
+WHERE {attempt}
 RETURNING {process};
 
 -- name: release_process
 -- Back to the queue unharmed: it was assigned, but the runtime never got to know of it.
 UPDATE processes
 SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL,
-    exec_deadline = NULL,
+    exec_deadline = NULL, leased_until = NULL, attempt_token = '', lost_by = '{}',
     wait_deadline = CASE WHEN max_wait_time > 0
                          THEN now() + make_interval(secs => max_wait_time) END
-WHERE colony_id = ANY (:colony_ids) AND process_id = :process_id
-  AND assigned_runtime_id = :runtime_id AND (state = 1) IS TRUE
+WHERE {attempt}
 RETURNING {process};
 
--- name: list_lost_processes
--- Which of these are no longer the runtime's to work on?
-SELECT held.process_id
-FROM unnest(:process_ids::text[]) AS held (process_id)
-WHERE NOT EXISTS (SELECT FROM processes
-                  WHERE processes.colony_id = :colony_id
-                    AND processes.process_id = held.process_id
-                    AND processes.assigned_runtime_id = :runtime_id
-                    AND (processes.state = 1) IS TRUE);
+-- name: get_attempt_token
+-- Whose attempt is, or was, the last?
+SELECT attempt_token FROM processes
+WHERE colony_id = ANY (:colony_ids) AND process_id = :process_id;
+
+-- name: renew_processes
+-- The leases of attempts that are alive; gives those that still are. An attempt without an end to
+-- its lease keeps it so. Locked in one order, so that renewals do not wait for each other in turn.
+WITH alive AS (
+    SELECT processes.colony_id, processes.process_id
+    FROM unnest(:colony_ids::text[], :process_ids::text[], :runtime_ids::text[],
+                :attempt_tokens::text[])
+         AS held (colony_id, process_id, runtime_id, attempt_token)
+    JOIN processes USING (colony_id, process_id)
+    WHERE processes.assigned_runtime_id = held.runtime_id
+      AND processes.attempt_token = held.attempt_token AND (processes.state = 1) IS TRUE
+    ORDER BY processes.colony_id, processes.process_id
+    FOR UPDATE OF processes
+)
+UPDATE processes
+SET leased_until = CASE WHEN leased_until IS NOT NULL
+                        THEN now() + make_interval(secs => lease) END
+FROM alive
+WHERE processes.colony_id = alive.colony_id AND processes.process_id = alive.process_id
+RETURNING processes.process_id;
 
 -- name: fail_processes_not_started
 -- Waited too long. In batches; SKIP LOCKED lets every hub run this at once.
@@ -179,7 +204,8 @@ RETURNING {process};
 -- Ran too long, with retries left: back to the queue.
 UPDATE processes
 SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL,
-    exec_deadline = NULL, retries = retries + 1,
+    exec_deadline = NULL, leased_until = NULL, attempt_token = '', lost_by = '{}',
+    retries = retries + 1,
     wait_deadline = CASE WHEN max_wait_time > 0
                          THEN now() + make_interval(secs => max_wait_time) END
 WHERE (colony_id, process_id) IN (
@@ -197,6 +223,45 @@ WHERE (colony_id, process_id) IN (
     SELECT colony_id, process_id FROM processes
     WHERE state = 1 AND exec_deadline < now() AND max_retries >= 0 AND retries >= max_retries
     ORDER BY exec_deadline LIMIT :count::bigint
+    FOR UPDATE SKIP LOCKED)
+RETURNING {process};
+
+-- part: losers
+-- Every runtime that has lost it in a row, once.
+CASE WHEN assigned_runtime_id = ANY (lost_by) THEN lost_by
+     ELSE lost_by || assigned_runtime_id END
+
+-- part: is_poison
+cardinality({losers}) >= 3
+
+-- name: return_processes_lost
+-- Nobody renewed the lease, and there are retries left: back to the queue.
+UPDATE processes
+SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL,
+    exec_deadline = NULL, leased_until = NULL, attempt_token = '', retries = retries + 1,
+    lost_by = {losers},
+    wait_deadline = CASE WHEN max_wait_time > 0
+                         THEN now() + make_interval(secs => max_wait_time) END
+WHERE (colony_id, process_id) IN (
+    SELECT colony_id, process_id FROM processes
+    WHERE state = 1 AND leased_until < now() AND (max_retries < 0 OR retries < max_retries)
+      AND NOT {is_poison}
+    ORDER BY leased_until LIMIT :count
+    FOR UPDATE SKIP LOCKED)
+RETURNING {process};
+
+-- name: fail_processes_lost
+-- Nobody renewed the lease, and nobody shall try again: no retries are left, or it is poison.
+UPDATE processes
+SET state = 3, end_time = now(),
+    errors = CASE WHEN {is_poison} THEN ARRAY['poison'] ELSE '{}' END || ARRAY(
+        SELECT format('Lease lost by runtime %s', runtime_id)
+        FROM unnest({losers}) AS runtime_id)
+WHERE (colony_id, process_id) IN (
+    SELECT colony_id, process_id FROM processes
+    WHERE state = 1 AND leased_until < now()
+      AND ((max_retries >= 0 AND retries >= max_retries) OR {is_poison})
+    ORDER BY leased_until LIMIT :count
     FOR UPDATE SKIP LOCKED)
 RETURNING {process};
 

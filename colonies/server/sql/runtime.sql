@@ -32,11 +32,17 @@ WHERE colony_id = :colony_id AND runtime_id = :runtime_id
 RETURNING {runtime};
 
 -- name: delete_runtime
--- The runtime goes; what it was running returns to the queue.
-WITH gone AS (DELETE FROM runtimes WHERE colony_id = :colony_id AND runtime_id = :runtime_id)
+-- Waits for the claims under way, which lock the row, and keeps further ones out.
+DELETE FROM runtimes WHERE colony_id = :colony_id AND runtime_id = :runtime_id;
+
+-- name: return_processes_of_runtime
+-- What a runtime that is gone was running returns to the queue. A statement of its own, after the
+-- deletion: only then does it see the claims that the deletion waited for.
 UPDATE processes
 SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL, end_time = NULL,
-    exec_deadline = NULL
+    exec_deadline = NULL, leased_until = NULL, attempt_token = '', lost_by = '{}',
+    wait_deadline = CASE WHEN max_wait_time > 0
+                         THEN now() + make_interval(secs => max_wait_time) END
 WHERE colony_id = :colony_id AND assigned_runtime_id = :runtime_id AND state = 1
 RETURNING {process};
 

@@ -5,9 +5,9 @@ import pytest
 
 from colonies.core.errors import Conflict, Forbidden, Malformed, NotFound
 from colonies.core.identity import PrivateKey
-from colonies.core.process import Conditions, Process, ProcessSpec, State
+from colonies.core.process import Conditions, Held, Process, ProcessSpec, State
 from colonies.core.wire import ZERO_TIME
-from tests.conftest import add_runtime
+from tests.conftest import add_runtime, held
 
 
 @pytest.fixture
@@ -163,7 +163,11 @@ async def test_a_close_ends_a_process_with_its_output(member, sql):
     await member.close_successful(process.process_id, ["one", ""])
     ended = await member.get_process(process.process_id)
     assert ended == msgspec.structs.replace(
-        process, state=State.SUCCESS, output=["one", ""], end_time=ended.end_time
+        process,
+        state=State.SUCCESS,
+        output=["one", ""],
+        end_time=ended.end_time,
+        attempt_token="",
     )
     assert ended.end_time > ended.start_time
     assert ended.is_assigned
@@ -281,14 +285,15 @@ async def test_all_processes_of_a_colony_go_and_those_of_others_stay(
 
 
 async def test_a_sign_of_life_tells_which_processes_are_lost(member, client, people):
-    kept, closed, deleted = [await submit(member) for _ in range(3)]
     for _ in range(3):
-        await take(member)
-    await member.close_successful(closed)
-    await member.delete_process(deleted)
+        await submit(member)
+    kept, closed, deleted = [held(await take(member)) for _ in range(3)]
+    await member.close_successful(closed.process_id)
+    await member.delete_process(deleted.process_id)
     waiting = await submit(member)
-    lost = await member.renew([kept, closed, deleted, waiting, "f" * 64])
-    assert sorted(lost) == sorted([closed, deleted, waiting, "f" * 64])
+    unknown = [Held(process_id=waiting), Held(process_id="f" * 64, attempt_token="f" * 16)]
+    lost = await member.renew([kept, closed, deleted, *unknown])
+    assert lost == [closed.process_id, deleted.process_id, waiting, "f" * 64]
     assert await member.renew([]) == []
 
 
@@ -297,7 +302,8 @@ async def test_a_sign_of_life_tells_which_processes_are_lost(member, client, peo
     [
         ("func", "x\0"), ("priority", 2**31), ("maxexectime", -(2**31) - 1), ("maxretries", 1.5),
         ("maxwaittime", "10"), ("args", {}), ("args", [1]), ("env", {"A": 1}), ("env", ["A"]),
-        ("conditions", []), ("name", 5),
+        ("conditions", []), ("name", 5), ("lease", -1), ("lease", 86_401), ("lease", 2**31),
+        ("lease", 2**70), ("lease", 1.5), ("lease", "30"),
     ],
 )  # fmt: skip
 async def test_a_spec_with_a_fault_is_told_which(socket, colony, people, field, value):

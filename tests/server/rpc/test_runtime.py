@@ -11,7 +11,7 @@ from colonies.core.identity import PrivateKey
 from colonies.core.process import State
 from colonies.core.runtime import Approval, Location, Runtime
 from colonies.core.wire import ZERO_TIME
-from tests.conftest import add_runtime
+from tests.conftest import add_runtime, held
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ async def test_everything_that_a_working_runtime_says_is_a_sign_of_life(
         case "attribute":
             await member.add_attribute(process.process_id, "key", "value")
         case "renew":
-            await member.renew([process.process_id])
+            await member.renew([held(process)])
     await server.ticker.run_once()
     assert (await owner.get_runtime(people.runtime.id)).last_heard_from_time > ZERO_TIME
 
@@ -138,7 +138,7 @@ async def test_what_a_deleted_runtime_was_running_returns_to_the_queue(
         assert returned.state is State.WAITING
         assert not returned.is_assigned
         assert returned.assigned_runtime_id == ""
-        assert returned.retries == 0
+        assert (returned.retries, returned.leased_until) == (0, ZERO_TIME)
         assert returned.start_time == returned.end_time == returned.exec_deadline == ZERO_TIME
         assert returned.submission_time == process.submission_time
     other = PrivateKey.generate()
