@@ -125,7 +125,6 @@ class Assigner:
         if self._peer.heard_at <= self._renewed_at:
             return []
         self._renewed_at = self._peer.heard_at
-        self._stir()
         return [
             lifecycle.Assignment.holding(Held(process_id=id_, attempt_token=token), self._runtime)
             for id_, (token, _) in self._held.items()
@@ -161,8 +160,12 @@ class Assigner:
 
     async def _assign(self, waiter: Waiter) -> None:
         free = min(self._credit - len(self._held), CLAIM_BATCH)
-        is_silent = self._peer.heard_at <= self._lost_at
-        if free <= 0 or is_silent:
+        if self._peer.heard_at <= self._lost_at:
+            self._hub.step_out(waiter)
+            with self._peer.when_heard(waiter.stir):
+                await waiter.wait()
+            return
+        if free <= 0:
             self._hub.step_out(waiter)
             await waiter.wait()
             return

@@ -36,10 +36,13 @@ class Peer:
         self.is_gone = False
         self.heard_at = monotonic()
         self._when_gone: set[Callable[[], None]] = set()
+        self._when_heard: set[Callable[[], None]] = set()
 
     def hear(self) -> None:
         """Note a sign of life."""
         self.heard_at = monotonic()
+        for callback in tuple(self._when_heard):
+            callback()
 
     def authenticate(self) -> None:
         """Note that a message of theirs was validly signed, by whichever key."""
@@ -55,14 +58,22 @@ class Peer:
         for callback in list(self._when_gone):
             callback()
 
-    @contextmanager
-    def when_gone(self, callback: Callable[[], None]) -> Iterator[None]:
+    def when_gone(self, callback: Callable[[], None]) -> AbstractContextManager[None]:
         """Be called when they leave, during the block."""
-        self._when_gone.add(callback)
-        try:
-            yield
-        finally:
-            self._when_gone.discard(callback)
+        return _among(self._when_gone, callback)
+
+    def when_heard(self, callback: Callable[[], None]) -> AbstractContextManager[None]:
+        """Be called at every sign of life, during the block."""
+        return _among(self._when_heard, callback)
+
+
+@contextmanager
+def _among(callbacks: set[Callable[[], None]], callback: Callable[[], None]) -> Iterator[None]:
+    callbacks.add(callback)
+    try:
+        yield
+    finally:
+        callbacks.discard(callback)
 
 
 @dataclass(slots=True)

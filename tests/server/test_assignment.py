@@ -188,9 +188,9 @@ class TestLongPoll:
             await idle(server, 1)
             for _ in range(3):
                 await gone.send("getcallermsg", {}, people.runtime)
-            await noticed(server)
+            await until(lambda: not server.hub.idle_queues())
             await gone.vanish()
-        await noticed(server)
+        await until(lambda: not server.hub.idle_queues())
         process_id = await submit(member)
         assert (await fellow.assign_process(timeout=-1)).process_id == process_id
 
