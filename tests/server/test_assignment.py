@@ -188,7 +188,7 @@ class TestLongPoll:
             await idle(server, 1)
             for _ in range(3):
                 await gone.send("getcallermsg", {}, people.runtime)
-            await until(lambda: not server.hub.idle_queues())
+            await noticed(server)
             await gone.vanish()
         await until(lambda: not server.hub.idle_queues())
         process_id = await submit(member)
