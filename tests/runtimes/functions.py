@@ -37,6 +37,18 @@ def unspeakable():
     return object()
 
 
+def half_a_character():
+    return "\ud800"
+
+
+def huge(length):
+    return "a" * length
+
+
+def fail_hugely(length):
+    raise ValueError("a" * length)
+
+
 def read_stdin():
     return sys.stdin.read()
 

@@ -86,6 +86,21 @@ async def test_a_bad_process_does_not_end_it(launch, member):
         assert State.SUCCESS is (await good.wait(20)).state
 
 
+async def test_what_the_hub_cannot_keep_ends_neither_it_nor_its_slot(launch, member):
+    async with launch("python", "--path", ROOT, "--slots", "1") as running:
+        await running.line_with("runtime ready")
+        half = await member.submit(f"{FUNCTIONS}:half_a_character", runtime_type="python")
+        done = await half.wait(20)
+        assert (State.SUCCESS, ["?"]) == (done.state, done.output)
+        for name in ("huge", "fail_hugely"):
+            process = await member.submit(f"{FUNCTIONS}:{name}", 2_000_000, runtime_type="python")
+            done = await process.wait(20)
+            assert State.FAILED is done.state
+            assert "was refused" in done.errors[0]
+        good = await member.submit(f"{FUNCTIONS}:add", 1, runtime_type="python")
+        assert State.SUCCESS is (await good.wait(20)).state
+
+
 async def test_what_runs_too_long_is_stopped_here_and_failed_by_the_hub(launch, member, server):
     async with launch("shell") as running:
         await running.line_with("runtime ready")
