@@ -47,6 +47,12 @@ class Child:
     process: asyncio.subprocess.Process
     stdout: asyncio.StreamReader
     stderr: asyncio.StreamReader
+    pipes: tuple[asyncio.ReadTransport, ...]
+
+    def close(self) -> None:
+        """Close the reading ends, which somebody may still be holding open for writing."""
+        for pipe in self.pipes:
+            pipe.close()
 
 
 async def start_child(argv: list[str], env: Mapping[str, str], *, cwd: str | None = None) -> Child:
@@ -56,8 +62,8 @@ async def start_child(argv: list[str], env: Mapping[str, str], *, cwd: str | Non
     holds them is gone as well. Raises OSError or ValueError when it cannot be started.
     """
     with ExitStack() as ends:
-        stdout, write_stdout = await _pipe(ends)
-        stderr, write_stderr = await _pipe(ends)
+        stdout, pipe_stdout, write_stdout = await _pipe(ends)
+        stderr, pipe_stderr, write_stderr = await _pipe(ends)
         process = await asyncio.create_subprocess_exec(
             *argv,
             env=env,
@@ -67,18 +73,18 @@ async def start_child(argv: list[str], env: Mapping[str, str], *, cwd: str | Non
             stderr=write_stderr,
             start_new_session=True,
         )
-    return Child(process, stdout, stderr)
+    return Child(process, stdout, stderr, (pipe_stdout, pipe_stderr))
 
 
-async def _pipe(ends: ExitStack) -> tuple[asyncio.StreamReader, int]:
-    """Give a reader, and the end to write to, which is closed here with ``ends``."""
+async def _pipe(ends: ExitStack) -> tuple[asyncio.StreamReader, asyncio.ReadTransport, int]:
+    """Give a reader, its pipe, and the end to write to, which is closed with ``ends``."""
     reading, writing = os.pipe()
     ends.callback(os.close, writing)
     reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb")
     )
-    return reader, writing
+    return reader, pipe, writing
 
 
 async def end_group(child: asyncio.subprocess.Process) -> None:

@@ -61,6 +61,7 @@ class Shell(Runtime):
             await asyncio.wait({reading}, timeout=PIPE_PATIENCE)
         finally:
             reading.cancel()
+            child.close()
         if code != 0:
             return failure(_ending(code), *complaint.lines(), *output.lines())
         return Outcome(output=output.lines())

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import select
+import signal
 import sys
 from pathlib import Path
 
@@ -137,3 +138,22 @@ async def test_children_that_a_command_leaves_behind_are_ended_with_it(shell, jo
     outcome = await shell.execute(process_of(sys.executable, "-c", script), job)
     assert outcome.is_success
     assert await gone(int(outcome.output[0]))
+
+
+async def test_who_leaves_the_group_with_the_pipes_is_neither_waited_for_nor_kept(
+    shell, job, process_of
+):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    script = (
+        "import subprocess; child = subprocess.Popen(['sleep', '1000'], start_new_session=True);"
+        "print(child.pid)"
+    )
+    outcome = await shell.execute(process_of(sys.executable, "-c", script), job)
+    pid = int(outcome.output[0])
+    try:
+        assert outcome.is_success
+        assert is_alive(pid)
+        await asyncio.sleep(0)  # closing is the loop's next act
+        assert before == len(list(Path("/proc/self/fd").iterdir()))
+    finally:
+        os.kill(pid, signal.SIGKILL)
