@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from colonies import settings as all_settings
+from colonies.client.closing import Closing
 from colonies.client.connection import Connection, Stream, Transport
 from colonies.client.http import HttpConnection
 from colonies.client.keychain import find_key
@@ -42,7 +42,7 @@ GOODBYE_TIMEOUT = 2.0
 """Seconds that the end of a subscription waits for the hub to hear of it."""
 
 
-class Colonies:
+class Colonies(Closing):
     """A hub, as seen by one identity. Not for use from several threads."""
 
     def __init__(
@@ -51,17 +51,6 @@ class Colonies:
         self.settings = settings
         self.key = key
         self._transport = transport
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close the connection; may be called twice."""

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import count
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import msgspec
@@ -23,6 +22,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from colonies.client.closing import Closing
 from colonies.core import wire
 from colonies.core.envelope import Reply, open_reply, seal
 from colonies.core.errors import (
@@ -120,7 +120,7 @@ class Stream:
 Subscribe = Callable[[str], Awaitable[Any]]
 
 
-class Connection:
+class Connection(Closing):
     """The socket to one hub. Enter it, or close it, so that nothing is left running."""
 
     def __init__(self, settings: Settings) -> None:
@@ -135,17 +135,6 @@ class Connection:
         self._is_resubscribing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close the socket and end every stream; may be called twice."""

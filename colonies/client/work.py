@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from colonies.client.closing import Closing
 from colonies.client.connection import Stream
 from colonies.core.envelope import open_reply
 from colonies.core.errors import ColoniesError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from colonies.client.api import Colonies
 
 
-class Changes:
+class Changes(Closing):
     """Processes as they are pushed; use it in ``async with`` and ``async for``."""
 
     def __init__(self, colonies: Colonies, stream: Stream) -> None:
@@ -36,17 +36,6 @@ class Changes:
     async def __anext__(self) -> Process:
         """Wait for the next process; raise what ended the subscription when it has ended."""
         return open_reply(await anext(self._stream), Process)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """End the subscription; may be called twice."""
