@@ -35,7 +35,7 @@ CREATE INDEX runtimes_by_identity ON runtimes (runtime_id);
 CREATE TABLE processes (
     colony_id           text NOT NULL,
     process_id          text NOT NULL,
-    state               smallint NOT NULL CHECK (state IN (0, 1, 2, 3)),
+    state               smallint NOT NULL CHECK (state IN (0, 1, 2, 3, 4)),
     assigned_runtime_id text NOT NULL DEFAULT '',
     is_assigned         boolean NOT NULL DEFAULT false,
     submission_time     timestamptz NOT NULL,
@@ -66,6 +66,10 @@ CREATE TABLE processes (
     lease               integer NOT NULL DEFAULT 30,
     leased_until        timestamptz,
     lost_by             text[] NOT NULL DEFAULT '{}',
+    past                jsonb NOT NULL DEFAULT '[]',
+    cancelled_by        text NOT NULL DEFAULT '',
+    cancel_reason       text NOT NULL DEFAULT '',
+    cancel_time         timestamptz,
     CONSTRAINT processes_pkey PRIMARY KEY (colony_id, process_id)
 ) WITH (
     fillfactor = 85,
@@ -94,6 +98,10 @@ CREATE INDEX processes_exec_deadline ON processes (exec_deadline)
 
 CREATE INDEX processes_leased_until ON processes (leased_until)
     WHERE state = 1 AND leased_until IS NOT NULL;
+
+-- "Who was told to stop, and has not?" (cancel_processes_not_stopped)
+CREATE INDEX processes_cancelling ON processes (cancel_time)
+    WHERE state = 1 AND cancel_time IS NOT NULL;
 
 -- "What is running, and where?" (list_running_processes, delete_runtime)
 CREATE INDEX processes_running ON processes (colony_id, start_time) WHERE state = 1;
@@ -136,6 +144,21 @@ RETURN (
     WHERE colony_id = of_colony AND target_id = of_process
 );
 
+-- What was asked lately, remembered in the statement that did it, so that the same request has no
+-- second effect: it breaks the key, and everything its statement did is undone.
+CREATE TABLE requests (
+    caller     text NOT NULL,
+    request    text NOT NULL,
+    digest     text NOT NULL,
+    time       timestamptz NOT NULL,
+    process_id text NOT NULL DEFAULT '',
+    attempt    integer NOT NULL DEFAULT 0,
+    CONSTRAINT requests_pkey PRIMARY KEY (caller, request)
+);
+
+-- "What is old enough to be forgotten?" (delete_old_requests)
+CREATE INDEX requests_by_time ON requests (time);
+
 -- One row: the number of the last migration that this database has seen.
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (3);
+INSERT INTO schema_version VALUES (4);

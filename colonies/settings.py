@@ -44,7 +44,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_verify: Annotated[
         bool, Setting("COLONIES_TLS_VERIFY", "Check the certificate of the hub")
     ] = True
-    timeout: Annotated[float, Setting("COLONIES_TIMEOUT", "Longest wait for an answer")] = 30.0
+    timeout: Annotated[
+        float, Setting("COLONIES_TIMEOUT", "Longest wait for an answer, over all tries")
+    ] = 30.0
+    try_timeout: Annotated[
+        float, Setting("COLONIES_TRY_TIMEOUT", "Wait for an answer before a call is sent again")
+    ] = 10.0
     keychain: Annotated[str, Setting("COLONIES_KEYCHAIN", "Folder of private keys")] = "~/.colonies"
     passphrase: Annotated[
         str, Setting("COLONIES_PASSPHRASE", "Locks the keys added to the keychain", secret=True)
@@ -113,6 +118,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Setting("COLONIES_BODY_TIMEOUT", "Time a request has for its body")
     ] = 15.0
     tick: Annotated[float, Setting("COLONIES_TICK", "Period of the deadline pass")] = 0.5
+    cancel_grace: Annotated[
+        float, Setting("COLONIES_CANCEL_GRACE", "Time a runtime has to stop what was cancelled")
+    ] = 30.0
     verbose: Annotated[bool, Setting("COLONIES_VERBOSE", "Log every call")] = False
 
     def __repr__(self) -> str:

@@ -10,6 +10,8 @@ from colonies.cli import command, key
 from colonies.cli import server as cli_server
 from colonies.core.attribute import Attribute, AttributeKind
 from colonies.core.colony import Colony, Statistics
+from colonies.core.explanation import Explanation
+from colonies.core.history import Event, Happening
 from colonies.core.process import Conditions, Held, Process, ProcessSpec, State
 from colonies.core.runtime import Approval, Location, Runtime
 from colonies.core.wire import ZERO_TIME, Wire
@@ -66,6 +68,9 @@ MEANINGS: dict[type, dict[str, str]] = {
         "attempt": "number of the present or last attempt; 0: none yet",
         "attempttoken": "proof of the attempt, told to its runtime alone, and at assignment",
         "leaseduntil": "when the lease is lost unless it is renewed; not yet: no end",
+        "cancelledby": "the identity that cancelled it",
+        "cancelreason": "why, in words for people",
+        "canceltime": "when; a running one ends once it is stopped",
     },
     Runtime: {
         "runtimeid": "its identity",
@@ -111,6 +116,19 @@ MEANINGS: dict[type, dict[str, str]] = {
         "runningworkflows": "v1's workflows; always 0",
         "successfulworkflows": "v1's workflows; always 0",
         "failedworkflows": "v1's workflows; always 0",
+        "cancelledprocesses": "processes that were cancelled",
+    },
+    Event: {
+        "time": "when",
+        "event": "what: " + ", ".join(f"`{one}`" for one in Happening),
+        "attempt": "the number of the attempt, where there was one",
+        "runtimeid": "the runtime that made it",
+        "text": "why, or by whom",
+    },
+    Explanation: {
+        "processid": "the process",
+        "state": "the state that it is in",
+        "reasons": "why, one sentence each",
     },
     Held: {
         "processid": "the process",
@@ -127,6 +145,7 @@ NUMBERS: dict[type[IntEnum], tuple[str, dict[str, str]]] = {
             "RUNNING": "a runtime has it",
             "SUCCESS": "ended well, for good",
             "FAILED": "failed, for good",
+            "CANCELLED": "cancelled, for good",
         },
     ),
     Approval: (

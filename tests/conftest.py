@@ -21,7 +21,7 @@ from colonies.settings import Settings
 NEVER = 3600.0
 """A tick that does not come by itself; tests call ``ticker.run_once``."""
 
-TABLES = ("attributes", "processes", "runtimes", "colonies")
+TABLES = ("attributes", "processes", "runtimes", "colonies", "requests")
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,10 @@ SOURCES = "\n".join(
     path.read_text() for path in sorted((ROOT / "colonies" / "server").rglob("*.py"))
 )
 CLAIMS = ("claim_oldest_processes", "claim_latest_processes")
+TO_ASSIGNEE = (*CLAIMS, "get_assigned_process")
+ASKED = {"caller": "1" * 64, "request": "r1", "digest": "d"}
+"""What a statement remembers of who asked for it."""
+
 SECRET = {"attempt_token"}
 """What is for the runtime alone that makes the attempt: no statement but a claim gives it."""
 
@@ -57,8 +61,8 @@ def test_every_statement_is_used(name):
 def test_a_name_begins_with_a_verb(name):
     verb = name.partition("_")[0]
     assert verb in {
-        "add", "claim", "close", "delete", "fail", "get", "has", "list", "lock", "ping", "release",
-        "renew", "return", "set", "submit", "touch",
+        "add", "cancel", "claim", "close", "delete", "fail", "get", "has", "list", "lock", "ping",
+        "release", "renew", "return", "set", "submit", "touch",
     }  # fmt: skip
 
 
@@ -83,7 +87,7 @@ async def test_the_columns_of_a_statement_are_fields_of_its_struct(connection, n
     assert len(set(columns)) == len(columns)
     assert set(columns) <= set(fields)
     if filled()[name] is not Statistics:
-        assert set(columns) == set(fields) - (set() if name in CLAIMS else SECRET)
+        assert set(columns) == set(fields) - (set() if name in TO_ASSIGNEE else SECRET)
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -154,6 +158,7 @@ async def crowd(crowded_url) -> AsyncIterator[asyncpg.Connection]:
 async def explain(connection: asyncpg.Connection, name: str, **given: Any) -> list[dict]:
     """Run a statement as the hub would, undo it, and give every node of its plan."""
     query = QUERIES[name]
+    given |= {key: value for key, value in ASKED.items() if key in query.parameters}
     transaction = connection.transaction()
     await transaction.start()
     text = f"EXPLAIN (ANALYZE, FORMAT JSON) {query.text}"
@@ -204,6 +209,9 @@ async def test_a_claim_goes_by_the_partial_index_and_touches_few_rows(crowd, nam
         ),
         ("release_process", {"process_id": "p77", "runtime_id": ME, "attempt_token": "p77"}),
         ("get_attempt_token", {"process_id": "p77"}),
+        ("get_assigned_process", {"process_id": "p77", "runtime_id": ME, "attempt": 1}),
+        ("list_past_attempts", {"process_id": "p77"}),
+        ("cancel_process", {"process_id": "p77", "cancelled_by": ME, "cancel_reason": "no"}),
         (
             "add_attribute",
             {"process_id": "p77", "runtime_id": ME, "attempt_token": "", "attribute_id": "a",
@@ -229,10 +237,13 @@ async def test_one_process_is_found_by_the_primary_key(crowd, name, given):
         ("fail_processes_overrun", "processes_exec_deadline"),
         ("return_processes_lost", "processes_leased_until"),
         ("fail_processes_lost", "processes_leased_until"),
+        ("cancel_processes_not_stopped", "processes_cancelling"),
     ],
 )
 async def test_the_expiry_pass_goes_by_its_partial_index_and_touches_few_rows(crowd, name, index):
-    plan = await explain(crowd, name, count=500)
+    patience = {"grace": 30.0, "up_for": 1e9}
+    given = {key: patience[key] for key in patience if key in QUERIES[name].parameters}
+    plan = await explain(crowd, name, count=500, **given)
     assert index in indexes(plan)
     assert "processes" not in scanned(plan)
     assert touched(plan) < 20
@@ -249,7 +260,7 @@ async def test_the_lease_pass_reads_what_it_changes_and_nothing_else(crowd, name
         -1 if name.startswith("return") else 0,
         ["p50010", "p50020", "p50030"],
     )
-    plan = await explain(crowd, name, count=500)
+    plan = await explain(crowd, name, count=500, up_for=1e9)
     await transaction.rollback()
     assert plan[0]["Actual Rows"] == 3
     assert "processes_leased_until" in indexes(plan)

@@ -10,26 +10,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
 
 from colonies import settings as all_settings
-from colonies.client.closing import Closing
-from colonies.client.connection import Connection, Stream, Transport
+from colonies.client.asking import Asking
+from colonies.client.connection import Connection, Transport
 from colonies.client.http import HttpConnection
-from colonies.client.keychain import find_key
 from colonies.client.work import Changes, SubmittedProcess, make_spec
 from colonies.core.attribute import Attribute, AttributeKind
 from colonies.core.caller import Caller, Version
 from colonies.core.colony import Colony, Statistics
-from colonies.core.envelope import open_reply
-from colonies.core.errors import ConnectionLost, Misconfigured, NotFound
+from colonies.core.explanation import Explanation
+from colonies.core.history import Event
 from colonies.core.identity import PrivateKey
 from colonies.core.process import FINAL_STATES, Held, Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
-from colonies.core.wire import wire_name
 from colonies.settings import Settings
 
 T = TypeVar("T")
@@ -42,19 +40,8 @@ GOODBYE_TIMEOUT = 2.0
 """Seconds that the end of a subscription waits for the hub to hear of it."""
 
 
-class Colonies(Closing):
+class Colonies(Asking):
     """A hub, as seen by one identity. Not for use from several threads."""
-
-    def __init__(
-        self, transport: Transport, settings: Settings, key: PrivateKey | None = None
-    ) -> None:
-        self.settings = settings
-        self.key = key
-        self._transport = transport
-
-    async def close(self) -> None:
-        """Close the connection; may be called twice."""
-        await self._transport.close()
 
     def acting_as(self, key: PrivateKey) -> Colonies:
         """Give the same connection as seen by another identity."""
@@ -92,8 +79,7 @@ class Colonies(Closing):
 
     async def version(self) -> Version:
         """Give the hub's version; needs no key."""
-        reply = await self._transport.call("versionmsg", {}, None, self.settings.timeout)
-        return open_reply(reply, Version)
+        return await self._ask(Version, "versionmsg", {}, None)
 
     async def get_statistics(self) -> Statistics:
         """Count everything on the hub."""
@@ -178,9 +164,8 @@ class Colonies(Closing):
             "latest": latest,
             "leased": leased,
         }
-        patience = max(0, timeout) + self.settings.timeout
-        reply = await self._transport.call("assignprocessmsg", fields, self._key(), patience)
-        return open_reply(reply, Process)
+        wait = max(0, timeout)
+        return await self._ask(Process, "assignprocessmsg", fields, self._key(), wait)
 
     async def get_process_hist(
         self, state: State, seconds: int, *, colony_id: str = "", runtime_id: str = ""
@@ -210,6 +195,21 @@ class Colonies(Closing):
     async def get_process(self, process_id: str) -> Process:
         """Give a process."""
         return await self._call(Process, "getprocessmsg", process_id=process_id)
+
+    async def get_process_events(self, process_id: str) -> list[Event]:
+        """List what has happened to a process, oldest first."""
+        return await self._call(list[Event], "getprocesseventsmsg", process_id=process_id)
+
+    async def why(self, process_id: str) -> Explanation:
+        """Say why a process is in the state that it is in."""
+        return await self._call(Explanation, "whymsg", process_id=process_id)
+
+    async def cancel_process(self, process_id: str, reason: str = "") -> Process:
+        """Cancel a process; if it runs, its runtime is told to stop, and this does not wait.
+
+        Raises Conflict when it has ended already.
+        """
+        return await self._call(Process, "cancelprocessmsg", process_id=process_id, reason=reason)
 
     async def delete_process(self, process_id: str) -> None:
         """Delete a process."""
@@ -320,56 +320,6 @@ class Colonies(Closing):
         """End a subscription of this connection by its name."""
         await self._call(msgspec.Raw, "unsubscribemsg", subscription=subscription)
 
-    async def _subscribe(
-        self,
-        payload_type: str,
-        *,
-        late: Mapping[str, Callable[[], Any]] | None = None,
-        **fields: Any,
-    ) -> Changes:
-        connection = self._connection()
-
-        def current() -> dict[str, Any]:
-            return _wired(fields) | {name: get() for name, get in (late or {}).items()}
-
-        stream = await connection.subscribe(
-            payload_type, current, self._key(), self.settings.timeout
-        )
-        return Changes(self, stream)
-
-    async def end_subscription(self, stream: Stream) -> None:
-        """Forget a stream and tell the hub, if it is there."""
-        connection = self._connection()
-        try:
-            if connection.is_subscribed(stream):
-                async with asyncio.timeout(GOODBYE_TIMEOUT):
-                    await self.unsubscribe(stream.name)
-        except (ConnectionLost, NotFound, TimeoutError):
-            return  # it went with the socket, or ended by itself
-        finally:
-            connection.forget(stream)
-
-    def _connection(self) -> Connection:
-        if not isinstance(self._transport, Connection):
-            raise Misconfigured("subscriptions need a WebSocket; this client uses POST /api")
-        return self._transport
-
-    def _colony(self, colony_id: str) -> str:
-        if found := colony_id or self.settings.colony_id:
-            return found
-        raise Misconfigured("which colony? Give its id or set COLONIES_COLONYID")
-
-    def _key(self) -> PrivateKey:
-        if self.key is None:
-            self.key = find_key(self.settings, "runtime")
-        return self.key
-
-    async def _call(self, kind: type[T], payload_type: str, **fields: Any) -> T:
-        reply = await self._transport.call(
-            payload_type, _wired(fields), self._key(), self.settings.timeout
-        )
-        return open_reply(reply, kind)
-
 
 def connect(
     settings: Settings | None = None, *, key: PrivateKey | None = None, http: bool = False
@@ -382,7 +332,3 @@ def connect(
     settings = settings or all_settings.load()
     transport: Transport = HttpConnection(settings) if http else Connection(settings)
     return Colonies(transport, settings, key)
-
-
-def _wired(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {wire_name(name): value for name, value in fields.items()}

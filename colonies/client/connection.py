@@ -2,7 +2,7 @@
 
 Open at the first use and opened again whenever it is lost, with growing pauses and jitter; what was
 subscribed is subscribed again. A call that was under way when the socket went raises
-ConnectionLost: whether it happened is not known, so it is the caller's to repeat.
+ConnectionLost: whether it happened is not known, so it is repeated (see `insistence`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import random
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from itertools import count
 from typing import Any, Protocol, Self
@@ -68,10 +68,21 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 class Transport(Protocol):
     """What carries a call to the hub and brings the reply."""
 
+    has_served: bool
+    """Whether the hub has ever done what it was asked: only then is it worth waiting for."""
+
+    is_closed: bool
+
     async def call(
-        self, payload_type: str, fields: dict[str, Any], key: PrivateKey | None, timeout: float
+        self,
+        payload_type: str,
+        fields: Mapping[str, Any],
+        key: PrivateKey | None,
+        timeout: float,
+        *,
+        req: str = "",
     ) -> Reply:
-        """Give the reply within ``timeout`` seconds."""
+        """Give the reply to one try within ``timeout`` seconds; ``req`` is that of every try."""
 
     async def close(self) -> None:
         """Leave nothing open."""
@@ -134,11 +145,12 @@ class Connection(Closing):
         self._subscribed: set[str] = set()  # on the present socket
         self._is_resubscribing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_closed = False
+        self.is_closed = False
+        self.has_served = False
 
     async def close(self) -> None:
         """Close the socket and end every stream; may be called twice."""
-        self._is_closed = True
+        self.is_closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -149,16 +161,22 @@ class Connection(Closing):
             stream.fail(ConnectionLost("the connection was closed"))
 
     async def call(
-        self, payload_type: str, fields: dict[str, Any], key: PrivateKey | None, timeout: float
+        self,
+        payload_type: str,
+        fields: Mapping[str, Any],
+        key: PrivateKey | None,
+        timeout: float,
+        *,
+        req: str = "",
     ) -> Reply:
-        """Send a signed request and give its reply within ``timeout`` seconds.
+        """Send a signed request once and give its reply within ``timeout`` seconds.
 
         Raises ConnectionLost when there is no hub or it goes, DeadlineExceeded when it is silent.
         """
         id_ = str(next(self._ids))
         try:
             async with asyncio.timeout(timeout):
-                return await self._exchange(id_, seal(payload_type, fields, key, id_))
+                return await self._exchange(id_, seal(payload_type, fields, key, id_, req=req))
         except TimeoutError:
             place = endpoint(self._settings, "ws")
             raise DeadlineExceeded(f"{place} did not answer within {timeout:g} s") from None
@@ -212,7 +230,7 @@ class Connection(Closing):
     def _abandon(self, stream: Stream, key: PrivateKey) -> None:
         """Forget a stream that the hub may have begun, and tell it so."""
         self.forget(stream)
-        if not self._is_closed:
+        if not self.is_closed:
             self._start(self._unsubscribe(stream.name, key))
 
     async def _unsubscribe(self, name: str, key: PrivateKey) -> None:
@@ -232,11 +250,11 @@ class Connection(Closing):
 
     async def _open(self) -> ClientConnection:
         async with self._opening:
-            if self._is_closed:
+            if self.is_closed:
                 raise ConnectionLost("the connection was closed")
             if self._websocket is None:
                 websocket = await self._dial()
-                if self._is_closed:
+                if self.is_closed:
                     await websocket.close()
                     raise ConnectionLost("the connection was closed")
                 self._websocket = websocket
@@ -277,10 +295,11 @@ class Connection(Closing):
         self._subscribed.clear()
         self._lose(ConnectionLost(reason))
         await websocket.close()
-        if self._subscribers and not (self._is_closed or self._is_resubscribing):
+        if self._subscribers and not (self.is_closed or self._is_resubscribing):
             await self._resubscribe()
 
     def _take(self, reply: Reply) -> None:
+        self.has_served = self.has_served or not reply.error
         if reply.subscription is not msgspec.UNSET:
             if stream := self._streams.get(reply.subscription):
                 self._feed(stream, reply)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, InvalidURL
@@ -30,24 +31,33 @@ class HttpConnection:
         # Its own: long polls in the loop's executor would hold up everything else there.
         self._threads = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="colonies-http")
         self._open: set[HTTPConnection] = set()
+        self.is_closed = False
+        self.has_served = False
 
     async def close(self) -> None:
         """Hang up on every call under way; may be called twice."""
+        self.is_closed = True
         for connection in list(self._open):
             _hang_up(connection)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def call(
-        self, payload_type: str, fields: dict[str, Any], key: PrivateKey | None, timeout: float
+        self,
+        payload_type: str,
+        fields: Mapping[str, Any],
+        key: PrivateKey | None,
+        timeout: float,
+        *,
+        req: str = "",
     ) -> Reply:
-        """Send a signed request and give its reply; raises as `Connection.call` does."""
-        body = seal(payload_type, fields, key)
+        """Send a signed request once and give its reply; raises as `Connection.call` does."""
+        body = seal(payload_type, fields, key, req=req)
         connection = self._connect(timeout)
         self._open.add(connection)
         try:
             loop = asyncio.get_running_loop()
             answer = await loop.run_in_executor(self._threads, _post, connection, body)
-            return wire.decode(answer, Reply)
+            reply = wire.decode(answer, Reply)
         except TimeoutError:
             raise DeadlineExceeded(f"{self._url} did not answer within {timeout:g} s") from None
         except OSError as error:
@@ -60,6 +70,8 @@ class HttpConnection:
             # Also when cancelled: the hub must see that nobody waits for the answer.
             _hang_up(connection)
             self._open.discard(connection)
+        self.has_served = self.has_served or not reply.error
+        return reply
 
     def _connect(self, timeout: float) -> HTTPConnection:
         host, port = self._settings.server_host, self._settings.server_port

@@ -21,13 +21,14 @@ from colonies.core.process import (
 
 if TYPE_CHECKING:
     from colonies.client.api import Colonies
+    from colonies.client.asking import Asking
 
 
 class Changes(Closing):
     """Processes as they are pushed; use it in ``async with`` and ``async for``."""
 
-    def __init__(self, colonies: Colonies, stream: Stream) -> None:
-        self._colonies = colonies
+    def __init__(self, asking: Asking, stream: Stream) -> None:
+        self._asking = asking
         self._stream = stream
 
     def __aiter__(self) -> Self:
@@ -39,7 +40,7 @@ class Changes(Closing):
 
     async def close(self) -> None:
         """End the subscription; may be called twice."""
-        await self._colonies.end_subscription(self._stream)
+        await self._asking.end_subscription(self._stream)
 
     def unread(self) -> list[Process]:
         """Give what had been pushed already and nobody has read."""

@@ -25,3 +25,4 @@ class Statistics(Wire):
     running_workflows: int = 0
     successful_workflows: int = 0
     failed_workflows: int = 0
+    cancelled_processes: int = 0

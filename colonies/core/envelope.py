@@ -7,7 +7,9 @@ payload, and the payload repeats the message type, which is what binds the type 
 from __future__ import annotations
 
 import binascii
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Mapping
+from secrets import token_bytes
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -19,6 +21,10 @@ from colonies.core.identity import PrivateKey
 MAX_ID_LENGTH = 64
 
 T = TypeVar("T")
+
+MAX_REQUEST_ID_LENGTH = 64
+
+RequestId = Annotated[str, msgspec.Meta(max_length=MAX_REQUEST_ID_LENGTH)]
 
 EnvelopeId = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
 
@@ -42,9 +48,35 @@ class Reply(wire.Wire):
     subscription: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def seal(payload_type: str, fields: dict[str, Any], key: PrivateKey | None, id_: str = "") -> bytes:
-    """Sign a request; without a key it goes unsigned, which only the version call may."""
-    payload = pack({"msgtype": payload_type, **fields})
+class Security(wire.Wire):
+    """What is signed along with a request; v1 clients send none of it, and v1 hubs ignore it.
+
+    ``req`` names the intention: a retry has the same, and no second effect.
+    """
+
+    v: int = 1
+    req: RequestId = ""
+
+
+def new_request_id() -> str:
+    """Make an id for a new intention: 16 random bytes, in base64url."""
+    return urlsafe_b64encode(token_bytes(16)).rstrip(b"=").decode()
+
+
+def seal(
+    payload_type: str,
+    fields: Mapping[str, Any],
+    key: PrivateKey | None,
+    id_: str = "",
+    *,
+    req: str = "",
+) -> bytes:
+    """Sign a request; without a key it goes unsigned, which only the version call may.
+
+    ``id_`` is echoed by the reply, ``req`` makes a retry harmless.
+    """
+    security = {"sec": Security(req=req)} if req else {}
+    payload = pack({"msgtype": payload_type, **fields, **security})
     return wire.encode(
         Envelope(
             payload_type=payload_type,

@@ -4,13 +4,14 @@
 
         submit              assign                closesuccessful
  ( ) ──────────▶ WAITING ──────────▶ RUNNING ─────────────────────▶ SUCCESS
-                  │  ▲                  │ │
-     maxwaittime  │  └─ lease lost, ────┘ └─ closefailed, or no retries left
-                  │     maxexectime                                 │
-                  ▼     (retries left)                              │
-                FAILED ◀────────────────────────────────────────────┘
+                 │ │  ▲                │ │ │
+     maxwaittime │ │  └─ lease lost, ──┘ │ └─ closefailed, or no retries left ──▶ FAILED
+        ▼        │ │     maxexectime,    │
+      FAILED ◀───┘ │     release         └─ cancel, once stopped or after a grace period
+                   │     (retries left)                                 │
+                   └─────────────────── cancel ─────────▶ CANCELLED ◀───┘
 
-SUCCESS and FAILED are final. The moves themselves are single statements in ``server/sql``.
+SUCCESS, FAILED and CANCELLED are final. The moves are single statements in ``server/sql``.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class State(IntEnum):
     RUNNING = 1
     SUCCESS = 2
     FAILED = 3
+    CANCELLED = 4
 
     @property
     def is_final(self) -> bool:
@@ -52,7 +54,7 @@ class State(IntEnum):
         return self in FINAL_STATES
 
 
-FINAL_STATES = (State.SUCCESS, State.FAILED)
+FINAL_STATES = (State.SUCCESS, State.FAILED, State.CANCELLED)
 
 
 class Conditions(Wire):
@@ -118,7 +120,8 @@ class Process(Wire):
     """A submitted spec and its life so far. Times that are not yet are ``ZERO_TIME``.
 
     Attempts are counted from 1. The token of one is told to its runtime alone; a lease without an
-    end has no ``leased_until``.
+    end has no ``leased_until``. Who cancelled it, why and when is empty unless somebody did; if it
+    was running then, its runtime has a grace period to stop in good order.
     """
 
     process_id: str = ""
@@ -143,6 +146,14 @@ class Process(Wire):
     attempt: int = 0
     attempt_token: str = ""
     leased_until: Time = ZERO_TIME
+    cancelled_by: str = ""
+    cancel_reason: str = ""
+    cancel_time: Time = ZERO_TIME
+
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether somebody has cancelled it, and its runtime has not stopped yet."""
+        return self.state is State.RUNNING and bool(self.cancelled_by)
 
     @property
     def colony_id(self) -> str:

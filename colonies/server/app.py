@@ -87,7 +87,13 @@ class Server:
         async with AsyncExitStack() as stack:
             self.db = await self._open_database(stack)
             self._schema = await bring_up_to_date(self.db)
-            self.ticker = Ticker(self.db, self.hub, self.metrics, period=self.settings.tick)
+            self.ticker = Ticker(
+                self.db,
+                self.hub,
+                self.metrics,
+                period=self.settings.tick,
+                grace=self.settings.cancel_grace,
+            )
             listener = stack.enter_context(_listen(self.settings))
             self.port = listener.getsockname()[1]
             await self._start_serving(stack, listener)

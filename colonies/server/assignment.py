@@ -44,7 +44,7 @@ async def assign(
         while not call.peer.is_gone:
             offer = call.hub.line_up(waiter)
             if claimed := await lifecycle.claim(
-                call.db, runtime, latest=latest, is_leased=is_leased
+                call.db, runtime, latest=latest, is_leased=is_leased, intent=call.intent
             ):
                 call.hub.pass_on(offer, claimed)
                 if call.peer.is_gone:
@@ -90,14 +90,19 @@ class Assigner:
         credit: int,
         peer: Peer,
         push: Callable[[Process], bool],
+        tell: Callable[[Process], None],
     ) -> None:
-        """Take who works, how much, and where; ``push`` says if the process is on its way."""
+        """Take who works, how much, and where.
+
+        ``push`` gives a process away and says if it is on its way; ``tell`` gives news of one.
+        """
         self._db = db
         self._hub = hub
         self._runtime = runtime
         self._credit = credit
         self._peer = peer
         self._push = push
+        self.tell = tell
         self._held: dict[str, tuple[str, int]] = {}  # token and number of the attempt
         self._renewed_at = 0.0
         self._lost_at = 0.0

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from colonies.core.process import Process
+from colonies.server.intent import NOBODYS, Intent
 from colonies.settings import Settings
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Call:
     peer: Peer
     caller: str = ""
     id: str = ""
+    intent: Intent = NOBODYS
     changed: list[Process] = field(default_factory=list)
 
     def publish(self, *processes: Process) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from enum import Enum
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -16,7 +17,14 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 import asyncpg
 import msgspec
 
-from colonies.core.errors import AlreadyExists, Failure, Malformed, Misconfigured, Unavailable
+from colonies.core.errors import (
+    AlreadyExists,
+    Conflict,
+    Failure,
+    Malformed,
+    Misconfigured,
+    Unavailable,
+)
 
 T = TypeVar("T")
 
@@ -43,6 +51,8 @@ _TAKEN = {
     "runtimes_name_key": ("there already is a runtime with this name", "runtime.name"),
     "attributes_pkey": ("the process has an attribute with this key and type", "attribute.key"),
 }
+
+_REQUESTS = "requests_pkey"
 
 # Measured on a batch claim over a million rows: jit costs 12 ms, custom plans a tenth of the time.
 _SERVER_SETTINGS = {
@@ -223,6 +233,8 @@ class _translated:  # noqa: N801 - reads as a phrase: with _translated()
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, asyncpg.UniqueViolationError):
+            if error.constraint_name == _REQUESTS:
+                raise Conflict("the request was seen before", field="sec.req") from error
             text, field = _TAKEN.get(error.constraint_name or "", ("already there", ""))
             raise AlreadyExists(text, field=field) from error
         if isinstance(error, asyncpg.CheckViolationError | asyncpg.DataError):
@@ -255,7 +267,7 @@ def _converter(hint: Any) -> Callable[[Any], Any] | None:
     item = get_args(hint)[0] if get_origin(hint) is list else hint
     if isinstance(item, type) and issubclass(item, msgspec.Struct):
         return partial(_from_json, msgspec.json.Decoder(hint))
-    if isinstance(hint, type) and issubclass(hint, int) and hint not in (int, bool):
+    if isinstance(hint, type) and issubclass(hint, Enum):
         return hint
     return None
 

@@ -5,7 +5,7 @@
 3. identity   recover the caller from the signature                else BadSignature
 4. request    decode and check what was signed                     else Malformed
 5. rule       may the caller do this, and to what?                 else Forbidden, NotFound
-6. handler    do it; each change is one statement
+6. handler    do it, once; each change is one statement
 7. publish    tell others what was committed
 8. reply      encode it; here alone errors become replies
 """
@@ -20,12 +20,21 @@ import msgspec
 import structlog
 
 from colonies.core import wire
-from colonies.core.envelope import Envelope, Reply, error_reply, pack, unpack
-from colonies.core.errors import Failure, Malformed, TooLarge, UnknownType
+from colonies.core.envelope import Envelope, Reply, Security, error_reply, pack, unpack
+from colonies.core.errors import (
+    Conflict,
+    Failure,
+    Forbidden,
+    Malformed,
+    TooLarge,
+    Unavailable,
+    UnknownType,
+)
 from colonies.core.identity import recover
 from colonies.server.call import Call, Peer
 from colonies.server.db import Database
 from colonies.server.hub import Hub
+from colonies.server.intent import Seen, intent_of
 from colonies.server.members import Members
 from colonies.server.metrics import Metrics
 from colonies.server.rpc import Request, Rpc
@@ -40,9 +49,14 @@ UNKNOWN = "unknown"
 
 
 class _Head(wire.Wire):
-    """The part of what was signed that binds the payload type to the signature."""
+    """The part of what was signed that is the same for all."""
 
     msg_type: str = ""
+    sec: Security = Security()
+
+
+FIRST_TIME = (Forbidden, Unavailable)
+"""Failures that do not mean that the request was done before."""
 
 
 class Dispatcher:
@@ -102,9 +116,15 @@ class Dispatcher:
         if rpc.rule.is_signed:
             call.caller = recover(envelope.payload, envelope.signature)
             call.peer.authenticate()
-        msg = _request(rpc, envelope)
-        subject = await rpc.rule.check(call, msg)
-        result = await rpc.handler(call, msg, subject)
+        head, msg = _request(rpc, envelope)
+        call.intent = intent_of(call.caller, head.sec.req, rpc.payload_type, msg)
+        try:
+            subject = await rpc.rule.check(call, msg)
+            result = await rpc.handler(call, msg, subject)
+        except FIRST_TIME:
+            raise
+        except Failure as failure:
+            result = await _answer_again(rpc, call, msg, failure)
         self._hub.publish(call.changed)
         return Reply(payload_type=rpc.payload_type, payload=_payload(result))
 
@@ -121,11 +141,27 @@ class Dispatcher:
         )
 
 
-def _request(rpc: Rpc, envelope: Envelope) -> Request:
+async def _answer_again(rpc: Rpc, call: Call, msg: Request, failure: Failure) -> Any:
+    """Give the first answer if it was because the request was done before that it failed now."""
+    intent = call.intent
+    if not intent.request:
+        raise failure
+    seen = await call.db.fetch_maybe(
+        Seen, "get_request", caller=intent.caller, request=intent.request
+    )
+    if seen is None:
+        raise failure
+    if seen.digest != intent.digest:
+        raise Conflict("sec.req: was used for another request", field="sec.req")
+    return await rpc.again(call, msg, seen)
+
+
+def _request(rpc: Rpc, envelope: Envelope) -> tuple[_Head, Request]:
     raw = unpack(envelope.payload)
-    if wire.decode(raw, _Head).msg_type != rpc.payload_type:
+    head = wire.decode(raw, _Head)
+    if head.msg_type != rpc.payload_type:
         raise Malformed(f"msgtype: expected {rpc.payload_type!r}", field="msgtype")
-    return wire.decode(raw, rpc.request)
+    return head, wire.decode(raw, rpc.request)
 
 
 def _payload(result: Any) -> str:

@@ -12,6 +12,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import Protocol
 
 from colonies.core.envelope import pack
@@ -38,6 +39,9 @@ class Listener(Protocol):
 class Holder(Protocol):
     """Somebody who holds assigned processes and wants to know when they are over."""
 
+    def tell(self, process: Process) -> None:
+        """Tell the runtime to stop what it holds, and why, by what has become of it."""
+
     def give_back(self, process_id: str, *, is_lost: bool) -> None:
         """Take notice that this process is not held any more, perhaps lost; must not wait."""
 
@@ -49,6 +53,14 @@ class Holder(Protocol):
 
     def renewals(self) -> list[Assignment]:
         """Give the attempts whose leases to renew: all, if there was a sign of life."""
+
+
+class Cause(Enum):
+    """What made processes change."""
+
+    CALL = "somebody called"
+    DEADLINE = "their time was over"
+    SILENCE = "nobody renewed their leases"
 
 
 class Waiter:
@@ -86,22 +98,24 @@ class Hub:
         self._heard: set[tuple[str, str]] = set()
         self._closed: Failure | None = None
 
-    def publish(self, processes: Iterable[Process], *, are_lost: bool = False) -> None:
-        """Tell everybody concerned that these processes have changed, as committed.
-
-        ``are_lost`` says that it was because nobody renewed their leases.
-        """
+    def publish(self, processes: Iterable[Process], cause: Cause = Cause.CALL) -> None:
+        """Tell everybody concerned that these processes have changed, as committed."""
         for process in processes:
             self._tell(process)
-            if process.state is not State.RUNNING and self._is_of_held(process):
-                self.let_go(process.process_id, is_lost=are_lost)
+            if holder := self._holder_of(process):
+                # Whoever closed or released it knows.
+                if process.is_cancelling or cause is not Cause.CALL:
+                    holder.tell(process)
+                if process.state is not State.RUNNING:
+                    self.let_go(process.process_id, is_lost=cause is Cause.SILENCE)
             if process.state is State.WAITING and not process.wait_for_parents:
                 self.offer(process)
 
-    def _is_of_held(self, process: Process) -> bool:
-        """Whether the news is not older than what is held: the next attempt may have begun."""
+    def _holder_of(self, process: Process) -> Holder | None:
+        """Give who holds it, unless the news is older than that: the next attempt may be on."""
         holder = self._holders.get(process.process_id)
-        return holder is not None and holder.attempt_of(process.process_id) <= process.attempt
+        is_news = holder is not None and holder.attempt_of(process.process_id) <= process.attempt
+        return holder if is_news else None
 
     def _tell(self, process: Process) -> None:
         of_type = (process.colony_id, process.spec.conditions.runtime_type)

@@ -14,9 +14,12 @@ from colonies.core.attribute import Attribute, AttributeKind, attribute_id
 from colonies.core.process import USUAL_LEASE, Held, Process, ProcessSpec, State, new_id
 from colonies.core.runtime import Runtime
 from colonies.server.db import Database, Statements
+from colonies.server.intent import NOBODYS, Intent
 
 EXPIRY_BATCH = 500
 """Rows that one statement of the deadline pass changes; more take further statements."""
+
+FORGET_BATCH = 5000
 
 
 class _Times(msgspec.Struct):
@@ -24,7 +27,7 @@ class _Times(msgspec.Struct):
     wait_deadline: wire.Time = wire.ZERO_TIME
 
 
-async def submit(db: Statements, spec: ProcessSpec) -> Process:
+async def submit(db: Statements, spec: ProcessSpec, intent: Intent) -> Process:
     """Put a new process in the queue of its colony."""
     spec = spec.normalised()
     process_id = new_id()
@@ -49,6 +52,7 @@ async def submit(db: Statements, spec: ProcessSpec) -> Process:
         env_ids=[attribute.attribute_id for attribute in environment],
         env_keys=[attribute.key for attribute in environment],
         env_values=[attribute.value for attribute in environment],
+        **intent.parameters,
     )
     return Process(
         process_id=process_id,
@@ -80,6 +84,7 @@ async def claim(
     count: int = 1,
     latest: bool = False,
     is_leased: bool = False,
+    intent: Intent = NOBODYS,
 ) -> list[Process]:
     """Assign up to ``count`` waiting processes to a runtime; they are no one else's from then on.
 
@@ -95,6 +100,7 @@ async def claim(
         runtime_id=runtime.runtime_id,
         count=count,
         is_leased=is_leased,
+        **intent.parameters,
     )
     claimed.sort(key=lambda process: process.submission_time, reverse=latest)
     claimed.sort(key=lambda process: process.spec.priority, reverse=True)
@@ -128,6 +134,20 @@ class Assignment(msgspec.Struct, frozen=True):
         return cls(held.process_id, runtime.runtime_id, [runtime.colony_id], held.attempt_token)
 
 
+async def get_assigned(
+    db: Statements, process_id: str, attempt: int, runtime: Runtime
+) -> Process | None:
+    """Give a process as it was assigned to a runtime, token and all, if that attempt lives."""
+    return await db.fetch_maybe(
+        Process,
+        "get_assigned_process",
+        colony_id=runtime.colony_id,
+        process_id=process_id,
+        runtime_id=runtime.runtime_id,
+        attempt=attempt,
+    )
+
+
 async def close(
     db: Statements,
     assignment: Assignment,
@@ -135,8 +155,12 @@ async def close(
     *,
     output: list[str],
     errors: list[str],
+    intent: Intent,
 ) -> Process | None:
-    """End a running process for the runtime that has it; None when it is not that any more."""
+    """End a running process for the runtime that has it; None when it is not that any more.
+
+    Whoever stops because the process was cancelled says so by failing: it is then cancelled.
+    """
     return await db.fetch_maybe(
         Process,
         "close_process",
@@ -144,49 +168,102 @@ async def close(
         state=state,
         output=output,
         errors=errors,
+        **intent.parameters,
     )
 
 
-async def release(db: Statements, assignment: Assignment) -> Process | None:
-    """Put an assigned process back in the queue, if its runtime still has it."""
-    return await db.fetch_maybe(Process, "release_process", **msgspec.structs.asdict(assignment))
+async def release(
+    db: Statements, assignment: Assignment, intent: Intent = NOBODYS
+) -> Process | None:
+    """Put an assigned process back in the queue, if its runtime still has it.
+
+    One that was cancelled meanwhile has come to its end by it.
+    """
+    returned = await db.fetch_maybe(
+        Process, "release_process", **msgspec.structs.asdict(assignment), **intent.parameters
+    )
+    if returned:
+        return returned
+    reasons = ["cancelled, and released by its runtime"]
+    return await close(db, assignment, State.FAILED, output=[], errors=reasons, intent=intent)
 
 
-async def renew(db: Statements, held: Iterable[Assignment]) -> set[str]:
-    """Renew the leases of attempts; gives the processes whose attempts are still alive."""
+async def renew(db: Statements, held: Iterable[Assignment]) -> dict[str, bool]:
+    """Renew the leases of attempts; gives the processes whose attempts are still alive.
+
+    Each with whether it was cancelled, and is to be stopped.
+    """
     rows = [(one.colony_ids[0], one.process_id, one.runtime_id, one.attempt_token) for one in held]
     if not rows:
-        return set()
+        return {}
     colony_ids, process_ids, runtime_ids, tokens = zip(*rows, strict=True)
-    renewed = await db.fetch_rows(
+    renewed: list[tuple[str, bool]] = await db.fetch_rows(
         "renew_processes",
         colony_ids=colony_ids,
         process_ids=process_ids,
         runtime_ids=runtime_ids,
         attempt_tokens=tokens,
     )
-    return {process_id for (process_id,) in renewed}
+    return dict(renewed)
+
+
+async def cancel(
+    db: Statements, process: Process, *, by: str, reason: str, intent: Intent
+) -> Process | None:
+    """Cancel a process that waits, or have it stopped if it runs; None when it has ended.
+
+    Also None when it was cancelled before.
+    """
+    return await db.fetch_maybe(
+        Process,
+        "cancel_process",
+        colony_id=process.colony_id,
+        process_id=process.process_id,
+        cancelled_by=by,
+        cancel_reason=reason,
+        **intent.parameters,
+    )
 
 
 DEADLINES = ("fail_processes_not_started", "return_processes_overrun", "fail_processes_overrun")
 LEASES = ("return_processes_lost", "fail_processes_lost")
+FOR_EVER = 1e9
 
 
 async def expire(
-    db: Statements, *, leases: bool = True
+    db: Statements, *, grace: float, up_for: float = FOR_EVER
 ) -> AsyncIterator[tuple[list[Process], bool]]:
-    """Act on every deadline and, unless told not to, on every lease that has passed.
+    """Act on every deadline and every lease that has passed.
+
+    Whoever was told to stop has ``grace`` seconds for it. ``up_for`` is for how many seconds leases
+    could be renewed without a break: those that are longer are left alone.
 
     Gives what has changed batch by batch, as each is committed, and whether it was by a lease.
     """
-    for statement in (*DEADLINES, *(LEASES if leases else ())):
-        while changed := await db.fetch_all(Process, statement, count=EXPIRY_BATCH):
+    passes: dict[str, dict[str, float]] = {
+        "cancel_processes_not_stopped": {"grace": grace},
+        **{statement: {} for statement in DEADLINES},
+        **{statement: {"up_for": up_for} for statement in LEASES},
+    }
+    for statement, given in passes.items():
+        while changed := await db.fetch_all(Process, statement, count=EXPIRY_BATCH, **given):
             yield changed, statement in LEASES
 
 
-async def delete_runtime(db: Database, runtime: Runtime) -> list[Process]:
-    """Delete a runtime; gives the processes that returned to the queue by it."""
+async def forget_requests(db: Statements, *, age: float) -> None:
+    """Forget requests from more than ``age`` seconds ago."""
+    while (
+        len(await db.fetch_rows("delete_old_requests", age=age, count=FORGET_BATCH)) >= FORGET_BATCH
+    ):
+        continue
+
+
+async def delete_runtime(db: Database, runtime: Runtime, intent: Intent) -> list[Process]:
+    """Delete a runtime; gives the processes that returned to the queue or ended by it."""
     who = {"colony_id": runtime.colony_id, "runtime_id": runtime.runtime_id}
     async with db.transaction() as tx:
-        await tx.execute("delete_runtime", **who)
-        return await tx.fetch_all(Process, "return_processes_of_runtime", **who)
+        await tx.execute("delete_runtime", **who, **intent.parameters)
+        return [
+            *await tx.fetch_all(Process, "return_processes_of_runtime", **who),
+            *await tx.fetch_all(Process, "cancel_processes_of_runtime", **who),
+        ]

@@ -96,7 +96,7 @@ async def any_member_or_owner(call: Call, colony_id: str) -> None:
 @about("the owner of the runtime's colony")
 async def owner_of_runtime(call: Call, runtime_id: str) -> Runtime:
     """Let the owner of a runtime's colony call; the subject is the runtime."""
-    runtime = await _runtime(call, runtime_id)
+    runtime = await find_runtime(call, runtime_id)
     await _owned_colony(call, runtime.colony_id)
     return runtime
 
@@ -104,7 +104,7 @@ async def owner_of_runtime(call: Call, runtime_id: str) -> Runtime:
 @about("an approved runtime of the runtime's colony, or its owner")
 async def fellow_of_runtime(call: Call, runtime_id: str) -> Runtime:
     """Let approved runtimes of a runtime's colony and its owner call; gives the runtime."""
-    runtime = await _runtime(call, runtime_id)
+    runtime = await find_runtime(call, runtime_id)
     await _member_or_owner(call, runtime.colony_id)
     return runtime
 
@@ -128,13 +128,7 @@ async def member_of_process(call: Call, process_id: str) -> Process:
 @about("an approved runtime of the attribute's colony, or its owner")
 async def reader_of_attribute(call: Call, attribute_id: str) -> Attribute:
     """Let approved runtimes of an attribute's colony and its owner call; gives the attribute."""
-    attribute = await call.db.fetch_one(
-        Attribute,
-        "get_attribute",
-        attribute_id=attribute_id,
-        caller=call.caller,
-        missing=NotFound(f"there is no attribute <{attribute_id}>"),
-    )
+    attribute = await find_attribute(call, attribute_id)
     await _member_or_owner(call, attribute.target_colony_id)
     return attribute
 
@@ -211,7 +205,19 @@ async def find_process(call: Call, process_id: str) -> Process:
     )
 
 
-async def _runtime(call: Call, runtime_id: str) -> Runtime:
+async def find_attribute(call: Call, attribute_id: str) -> Attribute:
+    """Give an attribute of the caller's colonies; NotFound for all others, there or not."""
+    return await call.db.fetch_one(
+        Attribute,
+        "get_attribute",
+        attribute_id=attribute_id,
+        caller=call.caller,
+        missing=NotFound(f"there is no attribute <{attribute_id}>"),
+    )
+
+
+async def find_runtime(call: Call, runtime_id: str) -> Runtime:
+    """Give a runtime of the caller's colonies; NotFound for all others, there or not."""
     return await call.db.fetch_one(
         Runtime,
         "get_runtime",

@@ -52,7 +52,13 @@ class AssignmentStream:
         self._connection = connection
         self._name = call.id
         self._assigner = Assigner(
-            call.db, call.hub, runtime, credit=credit, peer=connection, push=self._push
+            call.db,
+            call.hub,
+            runtime,
+            credit=credit,
+            peer=connection,
+            push=self._push,
+            tell=self._tell,
         )
 
     def hold(self, attempts: list[Held]) -> None:
@@ -74,10 +80,13 @@ class AssignmentStream:
         self._assigner.stop()
 
     def _push(self, process: Process) -> bool:
-        reply = Reply(
-            payload_type=PUSHED_ASSIGNMENT, payload=pack(process), subscription=self._name
-        )
-        return self._connection.push(reply, dropped=lambda: self._take_back(process))
+        return self._connection.push(self._reply(process), dropped=lambda: self._take_back(process))
+
+    def _tell(self, process: Process) -> None:
+        self._connection.push(self._reply(process))
+
+    def _reply(self, process: Process) -> Reply:
+        return Reply(payload_type=PUSHED_ASSIGNMENT, payload=pack(process), subscription=self._name)
 
     def _take_back(self, process: Process) -> None:
         self._connection.start(take_back(self._db, self._hub, process))

@@ -9,10 +9,9 @@ from itertools import count
 import structlog
 
 from colonies.core.errors import Unavailable
-from colonies.core.process import USUAL_LEASE
 from colonies.server import lifecycle
 from colonies.server.db import Database
-from colonies.server.hub import Hub
+from colonies.server.hub import Cause, Hub
 from colonies.server.metrics import Metrics
 
 logger = structlog.get_logger()
@@ -23,45 +22,57 @@ STIR_EVERY = 10
 STIR_LIMIT = 100
 """Idle runtimes of one queue that one search wakes at most."""
 
+FORGET_EVERY = 120
+"""Ticks from one search for old requests to the next."""
+
+REQUESTS_KEPT = 3600.0
+"""Seconds that a request is remembered: far longer than anybody goes on repeating it."""
+
 
 class Ticker:
     """Runs the pass every ``period`` seconds; tests call `run_once` themselves."""
 
-    def __init__(self, db: Database, hub: Hub, metrics: Metrics, *, period: float) -> None:
+    def __init__(
+        self, db: Database, hub: Hub, metrics: Metrics, *, period: float, grace: float
+    ) -> None:
+        """Take how often to look, and how long whoever was told to stop may take, in seconds."""
         self._db = db
         self._hub = hub
         self._metrics = metrics
         self._period = period
+        self._grace = grace
         self.lag = 0.0
 
     async def run(self) -> None:
         """Run until cancelled; a database that is away is waited for."""
         loop = asyncio.get_running_loop()
-        # While the hub, or its database, was away nobody could renew: let them come back first.
-        patience = loop.time() + USUAL_LEASE
+        # While the hub, or its database, was away nobody could renew.
+        up_since = loop.time()
         for tick in count():
             due = loop.time() + self._period
             await asyncio.sleep(self._period)
             self.lag = max(0.0, loop.time() - due)
             self._metrics.loop_lag.set(self.lag)
             try:
-                await self.run_once(stir=tick % STIR_EVERY == 0, leases=loop.time() > patience)
+                await self.run_once(stir=tick % STIR_EVERY == 0, up_for=loop.time() - up_since)
+                if tick % FORGET_EVERY == 0:
+                    await lifecycle.forget_requests(self._db, age=REQUESTS_KEPT)
             except Unavailable as error:
                 logger.warning("tick skipped", error=error.message)
-                patience = loop.time() + USUAL_LEASE
+                up_since = loop.time()
             except Exception:
                 logger.exception("tick failed")
 
-    async def run_once(self, *, stir: bool = True, leases: bool = True) -> None:
+    async def run_once(self, *, stir: bool = True, up_for: float = lifecycle.FOR_EVER) -> None:
         """Do everything that is due now; ``stir`` also looks for lost wake-ups.
 
-        Without ``leases``, those that have passed are left for now.
+        Leases of more than ``up_for`` seconds are left for now, even if they have passed.
         """
         if stir:
             await lifecycle.renew(self._db, self._hub.renewals())
-        async for expired, are_lost in lifecycle.expire(self._db, leases=leases):
+        async for expired, are_lost in lifecycle.expire(self._db, grace=self._grace, up_for=up_for):
             self._metrics.processes_expired.inc(len(expired))
-            self._hub.publish(expired, are_lost=are_lost)
+            self._hub.publish(expired, Cause.SILENCE if are_lost else Cause.DEADLINE)
         await self._note_heard()
         if stir:
             await self._stir_idle()

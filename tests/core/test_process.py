@@ -103,9 +103,10 @@ def test_a_spec_without_a_star_is_kept_as_it_is():
     assert spec.normalised() is spec
 
 
-def test_only_success_and_failure_are_final():
-    assert [state for state in State if state.is_final] == [State.SUCCESS, State.FAILED]
-    assert [state.value for state in State] == [0, 1, 2, 3]
+def test_what_ended_well_or_badly_or_was_cancelled_is_final():
+    final = [State.SUCCESS, State.FAILED, State.CANCELLED]
+    assert [state for state in State if state.is_final] == final
+    assert [state.value for state in State] == [0, 1, 2, 3, 4]
 
 
 def test_the_colony_of_a_process_is_that_of_its_conditions():

@@ -44,7 +44,7 @@ def test_the_keys_of_a_process_stand_in_the_order_of_v1_and_ours_after_them():
         "processid", "assignedruntimeid", "isassigned", "state", "submissiontime", "starttime",
         "endtime", "waitdeadline", "execdeadline", "retries", "attributes", "spec",
         "waitforparents", "parents", "children", "processgraphid", "in", "out", "errors",
-        "attempt", "attempttoken", "leaseduntil",
+        "attempt", "attempttoken", "leaseduntil", "cancelledby", "cancelreason", "canceltime",
     ]  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def test_a_time_without_a_zone_or_meaning_is_malformed(text):
 
 
 def test_a_state_that_is_none_is_malformed():
-    for state in (-1, 4, 2**70):
+    for state in (-1, 5, 2**70):
         with pytest.raises(Malformed):
             decode(encode({"state": state}) if state < 2**63 else b'{"state": %d}' % state, Process)
     assert decode(b'{"state": 3}', Process).state is State.FAILED

@@ -11,6 +11,7 @@ from colonies.core.errors import Forbidden, Malformed, NothingToAssign, Unavaila
 from colonies.core.identity import PrivateKey
 from colonies.core.process import Conditions, Held, ProcessSpec, State
 from colonies.server import lifecycle
+from colonies.server.intent import NOBODYS
 from tests.conftest import add_runtime, held
 from tests.server.doors import blocked, idle, in_line, noticed, refused, send, talk, until
 
@@ -231,7 +232,7 @@ class TestLongPoll:
             where = {"runtime_type": "", "runtime_ids": [people.runtime.id]}
         fields = {"colony_id": spec.conditions.colony_id} | where
         lost = await lifecycle.submit(
-            server.db, type(spec)(conditions=type(spec.conditions)(**fields))
+            server.db, type(spec)(conditions=type(spec.conditions)(**fields)), NOBODYS
         )
         await server.ticker.run_once()
         async with asyncio.timeout(5):
@@ -256,6 +257,7 @@ class TestLongPoll:
             await lifecycle.submit(
                 server.db,
                 ProcessSpec(conditions=replace(wanted, cores=cores), priority=cores),
+                NOBODYS,
             )
             for cores in (1, 8)
         ]

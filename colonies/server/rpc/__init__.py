@@ -15,9 +15,11 @@ import msgspec
 
 from colonies.core.wire import Wire
 from colonies.server.call import Call, Door
+from colonies.server.intent import Seen
 from colonies.server.rules import Rule
 
 Handler = Callable[[Call, Any, Any], Awaitable[Any]]
+Again = Callable[[Call, Any, Seen], Awaitable[Any]]
 
 ANSWERED = frozenset({Door.API, Door.WS})
 """The doors through which a message gets one answer."""
@@ -36,6 +38,7 @@ class Rpc(msgspec.Struct, frozen=True):
     rule: Rule
     doors: frozenset[Door]
     handler: Handler
+    again: Again
 
     @property
     def doc(self) -> str:
@@ -43,17 +46,26 @@ class Rpc(msgspec.Struct, frozen=True):
         return self.handler.__doc__ or ""
 
 
+async def _empty(_call: Call, _msg: Any, _seen: Seen) -> None:
+    """Give the first answer of everything that answers nothing."""
+
+
 def rpc(
-    payload_type: str, *, rule: Rule, doors: frozenset[Door] = ANSWERED
+    payload_type: str,
+    *,
+    rule: Rule,
+    doors: frozenset[Door] = ANSWERED,
+    again: Again = _empty,
 ) -> Callable[[Handler], Handler]:
     """Make ``async def handler(call, msg, subject) -> reply`` the answer to a payload type.
 
     ``rule`` decides who may call and gives the subject. The request is the annotation of ``msg``,
-    the reply that of the return value, and the docstring is published.
+    the reply that of the return value, and the docstring is published. ``again(call, msg, seen)``
+    gives the answer to a request that was done before.
     """
 
     def tag(handler: Handler) -> Handler:
-        handler.__rpc__ = (payload_type, rule, doors)  # type: ignore[attr-defined]  # the tag itself
+        handler.__rpc__ = (payload_type, rule, doors, again)  # type: ignore[attr-defined]  # the tag itself
         return handler
 
     return tag
@@ -73,12 +85,12 @@ def collect(*modules: ModuleType) -> dict[str, Rpc]:
 
 
 def _entry(handler: Any) -> Rpc:
-    payload_type, rule, doors = handler.__rpc__
+    payload_type, rule, doors, again = handler.__rpc__
     hints = get_type_hints(handler)
     _, message, _ = signature(handler).parameters
     if message not in hints or "return" not in hints or not handler.__doc__:
         raise TypeError(f"{_place(handler)}: annotate message and reply, and say what it does")
-    return Rpc(payload_type, hints[message], hints["return"], rule, doors, handler)
+    return Rpc(payload_type, hints[message], hints["return"], rule, doors, handler, again)
 
 
 def _place(handler: Any) -> str:

@@ -8,9 +8,15 @@ from colonies.core.attribute import Attribute, attribute_id
 from colonies.core.errors import Forbidden
 from colonies.core.wire import Int32, Wire
 from colonies.server.call import Call
+from colonies.server.intent import Seen
 from colonies.server.lifecycle import Assignment
 from colonies.server.rpc import Request, rpc
-from colonies.server.rules import assignee, reader_of_attribute, refuse_assignee
+from colonies.server.rules import (
+    assignee,
+    find_attribute,
+    reader_of_attribute,
+    refuse_assignee,
+)
 
 
 class NewAttribute(Wire):
@@ -29,7 +35,13 @@ class AddAttribute(Request):
     attempt_token: str = ""
 
 
-@rpc("addattributemsg", rule=assignee("attribute.target_id"))
+async def _added(call: Call, msg: AddAttribute, _seen: Seen) -> Attribute:
+    new = msg.attribute
+    added = attribute_id(new.target_id, new.key, new.attribute_type)
+    return await find_attribute(call, added)
+
+
+@rpc("addattributemsg", rule=assignee("attribute.target_id"), again=_added)
 async def add_attribute(call: Call, msg: AddAttribute, assignment: Assignment) -> Attribute:
     """Add an attribute to a running process; it cannot be changed afterwards."""
     new = msg.attribute
@@ -41,6 +53,7 @@ async def add_attribute(call: Call, msg: AddAttribute, assignment: Assignment) -
         attribute_type=new.attribute_type,
         key=new.key,
         value=new.value,
+        **call.intent.parameters,
     )
     if added is None:
         refusal = await refuse_assignee(call, assignment)

@@ -10,6 +10,7 @@ from colonies.core.colony import Colony, Statistics
 from colonies.core.errors import Forbidden
 from colonies.core.wire import Wire
 from colonies.server.call import Call
+from colonies.server.intent import Seen
 from colonies.server.rpc import Request, rpc
 from colonies.server.rules import member_or_owner, server_owner
 
@@ -29,12 +30,16 @@ class AddColony(Request):
     colony: NewColony
 
 
-@rpc("addcolonymsg", rule=server_owner)
+async def _added(_call: Call, msg: AddColony, _seen: Seen) -> Colony:
+    return Colony(colony_id=msg.colony.colony_id, name=msg.colony.name)
+
+
+@rpc("addcolonymsg", rule=server_owner, again=_added)
 async def add_colony(call: Call, msg: AddColony, _: None) -> Colony:
     """Add a colony."""
     new = msg.colony
     (colony,) = await call.db.fetch_all(
-        Colony, "add_colony", colony_id=new.colony_id, name=new.name
+        Colony, "add_colony", colony_id=new.colony_id, name=new.name, **call.intent.parameters
     )
     return colony
 
@@ -48,7 +53,7 @@ class DeleteColony(Request):
 @rpc("deletecolonymsg", rule=server_owner)
 async def delete_colony(call: Call, msg: DeleteColony, _: None) -> None:
     """Delete a colony with all its runtimes and processes; one that is not there is no error."""
-    await call.db.execute("delete_colony", colony_id=msg.colony_id)
+    await call.db.execute("delete_colony", colony_id=msg.colony_id, **call.intent.parameters)
     call.members.forget()
     call.hub.revoke(msg.colony_id, Forbidden(f"colony <{msg.colony_id}> was deleted"))
 

@@ -8,11 +8,14 @@ import msgspec
 
 from colonies.core.colony import Colony
 from colonies.core.errors import Conflict, Malformed
+from colonies.core.explanation import MOST_AHEAD, Explanation, Standing, explain
+from colonies.core.history import Event, PastAttempt, events_of
 from colonies.core.process import Held, Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
 from colonies.core.wire import Int32
 from colonies.server import assignment, lifecycle
 from colonies.server.call import Call
+from colonies.server.intent import Seen
 from colonies.server.lifecycle import Assignment
 from colonies.server.rpc import Request, rpc
 from colonies.server.rules import (
@@ -32,6 +35,10 @@ MAX_COUNT = 100
 MAX_HISTORY = 10_000
 """Processes that one history gives at most."""
 
+MAX_REASON_LENGTH = 1000
+
+Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON_LENGTH)]
+
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 
 
@@ -41,10 +48,14 @@ class SubmitProcessSpec(Request):
     spec: ProcessSpec
 
 
-@rpc("submitprocessespecmsg", rule=member("spec.conditions.colony_id"))
+async def _submitted(call: Call, _msg: SubmitProcessSpec, seen: Seen) -> Process:
+    return await find_process(call, seen.process_id)
+
+
+@rpc("submitprocessespecmsg", rule=member("spec.conditions.colony_id"), again=_submitted)
 async def submit_process_spec(call: Call, msg: SubmitProcessSpec, _member: Runtime) -> Process:
     """Submit a process to the queue of a colony."""
-    process = await lifecycle.submit(call.db, msg.spec)
+    process = await lifecycle.submit(call.db, msg.spec, call.intent)
     call.publish(process)
     return process
 
@@ -61,7 +72,24 @@ class AssignProcess(Request):
     leased: bool = False
 
 
-@rpc("assignprocessmsg", rule=member("colony_id"))
+async def _assigned(call: Call, msg: AssignProcess, seen: Seen) -> Process:
+    """Give the same assignment while it lives, and then another."""
+    runtime: Runtime = await member("colony_id").check(call, msg)
+    held = await lifecycle.get_assigned(call.db, seen.process_id, seen.attempt, runtime)
+    if held:
+        return held
+    await call.db.execute(
+        "delete_request",
+        caller=call.intent.caller,
+        request=call.intent.request,
+        process_id=seen.process_id,
+        attempt=seen.attempt,
+    )
+    assigned: Process = await assign_process(call, msg, runtime)
+    return assigned
+
+
+@rpc("assignprocessmsg", rule=member("colony_id"), again=_assigned)
 async def assign_process(call: Call, msg: AssignProcess, runtime: Runtime) -> Process:
     """Give the caller the process it may run next, waiting for one if there is none."""
     if msg.timeout == 0:
@@ -113,6 +141,7 @@ async def get_processes(call: Call, msg: GetProcesses, _: None) -> list[Process]
             State.RUNNING: "list_running_processes",
             State.SUCCESS: "list_successful_processes",
             State.FAILED: "list_failed_processes",
+            State.CANCELLED: "list_cancelled_processes",
         }[msg.state],
         colony_id=msg.colony_id,
         count=msg.count,
@@ -131,6 +160,69 @@ async def get_process(_call: Call, _msg: GetProcess, process: Process) -> Proces
     return process
 
 
+class GetProcessEvents(Request):
+    """The process asked for."""
+
+    process_id: str
+
+
+@rpc("getprocesseventsmsg", rule=reader_of_process("process_id"))
+async def get_process_events(call: Call, _msg: GetProcessEvents, process: Process) -> list[Event]:
+    """List what has happened to a process, oldest first; of its attempts, at most 100."""
+    past = await call.db.fetch_all(
+        PastAttempt,
+        "list_past_attempts",
+        colony_id=process.colony_id,
+        process_id=process.process_id,
+    )
+    return events_of(process, past)
+
+
+class Why(Request):
+    """The process asked for."""
+
+    process_id: str
+
+
+@rpc("whymsg", rule=reader_of_process("process_id"))
+async def why(call: Call, _msg: Why, process: Process) -> Explanation:
+    """Say why a process is in the state that it is in, and what it waits for."""
+    (standing,) = await call.db.fetch_all(
+        Standing,
+        "get_standing",
+        colony_id=process.colony_id,
+        process_id=process.process_id,
+        most_ahead=MOST_AHEAD,
+    )
+    return explain(process, standing)
+
+
+class CancelProcess(Request):
+    """The process to cancel, and why, in words for people."""
+
+    process_id: str
+    reason: Reason = ""
+
+
+async def _cancelled(call: Call, msg: CancelProcess, _seen: Seen) -> Process:
+    return await find_process(call, msg.process_id)
+
+
+@rpc("cancelprocessmsg", rule=reader_of_process("process_id"), again=_cancelled)
+async def cancel_process(call: Call, msg: CancelProcess, process: Process) -> Process:
+    """Cancel a process: if it waits, it never starts; if it runs, its runtime is told to stop."""
+    cancelled = await lifecycle.cancel(
+        call.db, process, by=call.caller, reason=msg.reason, intent=call.intent
+    )
+    if cancelled:
+        call.publish(cancelled)
+        return cancelled
+    current = await find_process(call, process.process_id)
+    if current.cancelled_by and current.state in (State.RUNNING, State.CANCELLED):
+        return current
+    raise Conflict(f"process <{current.process_id}> has ended: {current.state.name.lower()}")
+
+
 class DeleteProcess(Request):
     """The process to delete."""
 
@@ -141,7 +233,10 @@ class DeleteProcess(Request):
 async def delete_process(call: Call, _msg: DeleteProcess, process: Process) -> None:
     """Delete a process with its attributes, in any state."""
     await call.db.execute(
-        "delete_process", colony_id=process.colony_id, process_id=process.process_id
+        "delete_process",
+        colony_id=process.colony_id,
+        process_id=process.process_id,
+        **call.intent.parameters,
     )
     call.hub.remove(process.colony_id, process.process_id)
 
@@ -155,7 +250,9 @@ class DeleteAllProcesses(Request):
 @rpc("deleteallprocessesmsg", rule=colony_owner("colony_id"))
 async def delete_all_processes(call: Call, msg: DeleteAllProcesses, _colony: Colony) -> None:
     """Delete all processes of a colony with their attributes, in any state."""
-    running = await call.db.fetch_rows("delete_all_processes", colony_id=msg.colony_id)
+    running = await call.db.fetch_rows(
+        "delete_all_processes", colony_id=msg.colony_id, **call.intent.parameters
+    )
     for (process_id,) in running:
         call.hub.let_go(process_id)
     call.hub.remove(msg.colony_id)
@@ -192,13 +289,17 @@ async def close_failed(call: Call, msg: CloseFailed, assignment: Assignment) -> 
 async def _close(
     call: Call, assignment: Assignment, state: State, *, output: list[str], errors: list[str]
 ) -> None:
-    closed = await lifecycle.close(call.db, assignment, state, output=output, errors=errors)
+    closed = await lifecycle.close(
+        call.db, assignment, state, output=output, errors=errors, intent=call.intent
+    )
     if closed:
         call.publish(closed)
         return
     refusal = await refuse_assignee(call, assignment)
     ended = await find_process(call, assignment.process_id)
-    is_repeat = (ended.state, ended.output, ended.errors) == (state, output, errors)
+    # A failure is recorded as such, or as what it was: the end of a cancelled process.
+    states = {State.FAILED: (State.FAILED, State.CANCELLED)}.get(state, (state,))
+    is_repeat = ended.state in states and (ended.output, ended.errors) == (output, errors)
     if not (is_repeat and type(refusal) is Conflict):
         raise refusal
     call.publish(ended)  # again: the answer may have been lost, and with it the news
@@ -214,7 +315,7 @@ class Release(Request):
 @rpc("releasemsg", rule=assignee("process_id"))
 async def release(call: Call, _msg: Release, assignment: Assignment) -> None:
     """Give a running process back to the queue unharmed, for another runtime to take."""
-    returned = await lifecycle.release(call.db, assignment)
+    returned = await lifecycle.release(call.db, assignment, call.intent)
     if returned is None:
         raise await refuse_assignee(call, assignment)
     call.publish(returned)
@@ -239,7 +340,7 @@ async def renew(call: Call, msg: Renew, runtime: Runtime) -> Renewal:
     call.hub.hear(runtime)
     attempts = [Assignment.holding(held, runtime) for held in msg.holding]
     alive = await lifecycle.renew(call.db, attempts)
-    lost = [attempt for attempt in attempts if attempt.process_id not in alive]
-    for attempt in lost:
-        call.hub.let_go_of(attempt)
-    return Renewal([attempt.process_id for attempt in lost])
+    for attempt in attempts:
+        if attempt.process_id not in alive:
+            call.hub.let_go_of(attempt)
+    return Renewal([one.process_id for one in attempts if alive.get(one.process_id, True)])

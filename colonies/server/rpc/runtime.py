@@ -8,12 +8,14 @@ from colonies.core.runtime import Approval, Location, Runtime
 from colonies.core.wire import ZERO_TIME, Int32, Label, Time, Wire
 from colonies.server import lifecycle
 from colonies.server.call import Call
+from colonies.server.intent import Seen
 from colonies.server.rpc import Request, rpc
 from colonies.server.rpc.colony import Identity
 from colonies.server.rules import (
     any_member_or_owner,
     colony_owner,
     fellow_of_runtime,
+    find_runtime,
     not_approved,
     owner_of_runtime,
 )
@@ -41,7 +43,11 @@ class AddRuntime(Request):
     runtime: NewRuntime
 
 
-@rpc("addruntimemsg", rule=colony_owner("runtime.colony_id"))
+async def _added(call: Call, msg: AddRuntime, _seen: Seen) -> Runtime:
+    return await find_runtime(call, msg.runtime.runtime_id)
+
+
+@rpc("addruntimemsg", rule=colony_owner("runtime.colony_id"), again=_added)
 async def add_runtime(call: Call, msg: AddRuntime, _colony: Colony) -> Runtime:
     """Add a runtime to the colony; it has to be approved before it may do anything."""
     new = msg.runtime
@@ -60,6 +66,7 @@ async def add_runtime(call: Call, msg: AddRuntime, _colony: Colony) -> Runtime:
         gpus=new.gpus,
         last_heard_from_time=None if heard == ZERO_TIME else heard,
         location=wire.encode(new.location).decode(),
+        **call.intent.parameters,
     )
     call.members.forget()
     return runtime
@@ -123,7 +130,7 @@ class DeleteRuntime(Request):
 @rpc("deleteruntimemsg", rule=owner_of_runtime("runtime_id"))
 async def delete_runtime(call: Call, _msg: DeleteRuntime, runtime: Runtime) -> None:
     """Delete a runtime; what it was running returns to the queue."""
-    returned = await lifecycle.delete_runtime(call.db, runtime)
+    returned = await lifecycle.delete_runtime(call.db, runtime, call.intent)
     call.members.forget()
     call.hub.revoke(runtime.colony_id, not_approved(runtime), runtime.runtime_id)
     call.publish(*returned)
@@ -135,5 +142,6 @@ async def _set_state(call: Call, runtime: Runtime, state: Approval) -> None:
         colony_id=runtime.colony_id,
         runtime_id=runtime.runtime_id,
         state=state,
+        **call.intent.parameters,
     )
     call.members.forget()

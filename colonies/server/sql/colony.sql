@@ -3,6 +3,7 @@ colony_id, name
 
 -- name: add_colony
 -- A new colony; the primary key refuses a second one with its id.
+WITH {once}
 INSERT INTO colonies (colony_id, name) VALUES (:colony_id, :name)
 RETURNING {colony};
 
@@ -14,7 +15,8 @@ SELECT {colony} FROM colonies ORDER BY name, colony_id;
 
 -- name: delete_colony
 -- The colony and all that belongs to it, in one statement.
-WITH gone_attributes AS (DELETE FROM attributes WHERE colony_id = :colony_id),
+WITH {once},
+     gone_attributes AS (DELETE FROM attributes WHERE colony_id = :colony_id),
      gone_processes AS (DELETE FROM processes WHERE colony_id = :colony_id),
      gone_runtimes AS (DELETE FROM runtimes WHERE colony_id = :colony_id)
 DELETE FROM colonies WHERE colony_id = :colony_id;
@@ -25,7 +27,8 @@ SELECT 1::bigint AS colonies,
        count(*) FILTER (WHERE state = 0) AS waiting_processes,
        count(*) FILTER (WHERE state = 1) AS running_processes,
        count(*) FILTER (WHERE state = 2) AS successful_processes,
-       count(*) FILTER (WHERE state = 3) AS failed_processes
+       count(*) FILTER (WHERE state = 3) AS failed_processes,
+       count(*) FILTER (WHERE state = 4) AS cancelled_processes
 FROM processes WHERE colony_id = :colony_id;
 
 -- name: get_statistics
@@ -34,5 +37,6 @@ SELECT (SELECT count(*) FROM colonies) AS colonies,
        count(*) FILTER (WHERE state = 0) AS waiting_processes,
        count(*) FILTER (WHERE state = 1) AS running_processes,
        count(*) FILTER (WHERE state = 2) AS successful_processes,
-       count(*) FILTER (WHERE state = 3) AS failed_processes
+       count(*) FILTER (WHERE state = 3) AS failed_processes,
+       count(*) FILTER (WHERE state = 4) AS cancelled_processes
 FROM processes;

@@ -1,7 +1,8 @@
 -- part: process
 process_id, assigned_runtime_id, is_assigned, state, submission_time, start_time, end_time,
 wait_deadline, exec_deadline, retries, attributes_of(colony_id, process_id) AS attributes, spec,
-wait_for_parents, parents, children, process_graph_id, input, output, errors, attempt, leased_until
+wait_for_parents, parents, children, process_graph_id, input, output, errors, attempt, leased_until,
+cancelled_by, cancel_reason, cancel_time
 
 -- name: submit_process
 -- A new process and, for v1 clients, its environment as attributes of type 3, whose ids are
@@ -12,16 +13,18 @@ WITH environment AS (
     SELECT :colony_id, attribute_id, :process_id, '', 3, key, value
     FROM unnest(:env_ids::text[], :env_keys::text[], :env_values::text[])
          AS variable (attribute_id, key, value)
-)
-INSERT INTO processes (colony_id, process_id, state, submission_time, wait_deadline, spec,
-                       runtime_type, runtime_ids, cores, mem, gpus, priority,
-                       max_wait_time, max_exec_time, max_retries, lease)
-VALUES (:colony_id, :process_id, 0, now(),
-        CASE WHEN :max_wait_time::integer > 0
-             THEN now() + make_interval(secs => :max_wait_time) END,
-        :spec::json, :runtime_type, :runtime_ids, :cores, :mem, :gpus, :priority,
-        :max_wait_time, :max_exec_time, :max_retries, :lease)
-RETURNING submission_time, wait_deadline;
+), done AS (
+    INSERT INTO processes (colony_id, process_id, state, submission_time, wait_deadline, spec,
+                           runtime_type, runtime_ids, cores, mem, gpus, priority,
+                           max_wait_time, max_exec_time, max_retries, lease)
+    VALUES (:colony_id, :process_id, 0, now(),
+            CASE WHEN :max_wait_time::integer > 0
+                 THEN now() + make_interval(secs => :max_wait_time) END,
+            :spec::json, :runtime_type, :runtime_ids, :cores, :mem, :gpus, :priority,
+            :max_wait_time, :max_exec_time, :max_retries, :lease)
+    RETURNING process_id, attempt, submission_time, wait_deadline
+), {once_with_process}
+SELECT submission_time, wait_deadline FROM done;
 
 -- part: claimer
 -- Who claims, if approved; the claim goes by what is true of it now, and is waited for by whoever
@@ -50,18 +53,21 @@ AND (runtime_ids = '{}' OR (runtime_type <> '' AND :runtime_id = ANY (runtime_id
 
 -- part: take
 -- = ANY (ARRAY (…)) is the form that the planner keeps cheap. The token is 8 random bytes.
-UPDATE processes
-SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time = now(),
-    attempt = attempt + 1,
-    attempt_token = left(encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 16),
-    leased_until = CASE WHEN :is_leased::boolean THEN now() + make_interval(secs => lease) END,
-    exec_deadline = CASE WHEN max_exec_time > 0
-                         THEN now() + make_interval(secs => max_exec_time) END
-WHERE colony_id = :colony_id
-  AND process_id = ANY (ARRAY(SELECT process_id FROM first
-                              UNION ALL SELECT process_id FROM second
-                              UNION ALL SELECT process_id FROM third))
-RETURNING {process}, attempt_token
+done AS (
+    UPDATE processes
+    SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time = now(),
+        attempt = attempt + 1,
+        attempt_token = left(encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 16),
+        leased_until = CASE WHEN :is_leased::boolean THEN now() + make_interval(secs => lease) END,
+        exec_deadline = CASE WHEN max_exec_time > 0
+                             THEN now() + make_interval(secs => max_exec_time) END
+    WHERE colony_id = :colony_id
+      AND process_id = ANY (ARRAY(SELECT process_id FROM first
+                                  UNION ALL SELECT process_id FROM second
+                                  UNION ALL SELECT process_id FROM third))
+    RETURNING {process}, attempt_token
+), {once_with_process}
+SELECT * FROM done
 
 -- name: claim_oldest_processes
 -- Up to :count processes that this runtime may have, each for it alone, by priority and age. SKIP
@@ -96,8 +102,7 @@ WITH {claimer}, before_queue AS MATERIALIZED (
     ORDER BY priority DESC, submission_time
     LIMIT :count::bigint - (SELECT count(*) FROM first) - (SELECT count(*) FROM second)
     FOR UPDATE SKIP LOCKED
-)
-{take};
+), {take};
 
 -- name: claim_latest_processes
 -- As claim_oldest_processes, but the newest first within a priority.
@@ -128,8 +133,7 @@ WITH {claimer}, before_queue AS MATERIALIZED (
     ORDER BY priority DESC, submission_time DESC
     LIMIT :count::bigint - (SELECT count(*) FROM first) - (SELECT count(*) FROM second)
     FOR UPDATE SKIP LOCKED
-)
-{take};
+), {take};
 
 -- name: get_process
 -- A process by its id, in the colonies that the caller belongs to or owns.
@@ -137,6 +141,71 @@ SELECT {process} FROM processes
 WHERE colony_id = ANY (ARRAY(SELECT colony_id FROM runtimes WHERE runtime_id = :caller
                              UNION ALL SELECT :caller))
   AND process_id = :process_id;
+
+-- name: get_assigned_process
+-- A process as it was assigned, for the runtime whose attempt is still running.
+SELECT {process}, attempt_token FROM processes
+WHERE colony_id = :colony_id AND process_id = :process_id AND assigned_runtime_id = :runtime_id
+  AND attempt = :attempt AND (state = 1) IS TRUE;
+
+-- name: get_standing
+-- What a process is up against: the runtimes of its type, or those it is addressed to, by what keeps
+-- each from taking it; who is ahead of it; the parents it waits for.
+WITH it AS MATERIALIZED (
+    SELECT * FROM processes WHERE colony_id = :colony_id AND process_id = :process_id
+), occupied AS (
+    SELECT DISTINCT assigned_runtime_id AS runtime_id
+    FROM processes WHERE colony_id = :colony_id AND state = 1
+), candidate AS (
+    SELECT runtimes.state,
+           it.runtime_ids <> '{}' AND runtimes.runtime_id <> ALL (it.runtime_ids) AS is_excluded,
+           greatest(runtimes.cores, 0) < it.cores AS lacks_cores,
+           greatest(runtimes.mem, 0) < it.mem AS lacks_mem,
+           greatest(runtimes.gpus, 0) < it.gpus AS lacks_gpus,
+           last_heard_from_time IS NULL
+               OR last_heard_from_time < now() - interval '1 minute' AS is_silent,
+           runtimes.runtime_id IN (SELECT runtime_id FROM occupied) AS is_busy
+    FROM it JOIN runtimes ON runtimes.colony_id = it.colony_id
+     AND CASE WHEN it.runtime_type = '' AND it.runtime_ids <> '{}'
+              THEN runtimes.runtime_id = ANY (it.runtime_ids)
+              ELSE runtimes.runtime_type = it.runtime_type END
+), counted AS (
+    SELECT *, state = 1 AND NOT (is_excluded OR lacks_cores OR lacks_mem OR lacks_gpus) AS fits
+    FROM candidate
+)
+SELECT count(*) FILTER (WHERE state = 0) AS pending,
+       count(*) FILTER (WHERE state = 2) AS rejected,
+       count(*) FILTER (WHERE state = 1) AS approved,
+       count(*) FILTER (WHERE state = 1 AND is_excluded) AS excluded,
+       count(*) FILTER (WHERE state = 1 AND lacks_cores) AS with_too_few_cores,
+       count(*) FILTER (WHERE state = 1 AND lacks_mem) AS with_too_little_memory,
+       count(*) FILTER (WHERE state = 1 AND lacks_gpus) AS with_too_few_gpus,
+       count(*) FILTER (WHERE fits) AS fit,
+       count(*) FILTER (WHERE fits AND is_silent) AS silent,
+       count(*) FILTER (WHERE fits AND is_busy AND NOT is_silent) AS busy,
+       (SELECT count(*) FROM it CROSS JOIN LATERAL (
+            SELECT FROM processes AS other
+            WHERE other.colony_id = it.colony_id AND other.runtime_type = it.runtime_type
+              AND other.state = 0 AND NOT other.wait_for_parents AND it.state = 0
+              AND (-other.priority, other.submission_time) < (-it.priority, it.submission_time)
+            ORDER BY other.priority DESC, other.submission_time
+            LIMIT :most_ahead::bigint + 1) AS earlier) AS ahead,
+       ARRAY(SELECT parent.process_id FROM it
+             JOIN processes AS parent ON parent.colony_id = it.colony_id
+              AND parent.process_id = ANY (it.parents)
+             WHERE parent.state <> 2 ORDER BY parent.process_id) AS unfinished_parents,
+       (SELECT greatest(extract(epoch FROM leased_until - now()), 0)::float FROM it) AS lease_left
+FROM counted;
+
+-- name: list_past_attempts
+-- The attempts that are over, oldest first.
+SELECT one.attempt, one.runtimeid AS runtime_id, one.starttime AS start_time,
+       one.endtime AS end_time, one.ending, one.leaseduntil AS leased_until
+FROM processes, jsonb_to_recordset(past)
+     AS one (attempt integer, runtimeid text, starttime timestamptz, endtime timestamptz,
+             ending text, leaseduntil timestamptz)
+WHERE colony_id = :colony_id AND process_id = :process_id
+ORDER BY one.attempt;
 
 -- part: attempt
 -- The attempt that is running, as its runtime knows it; v1 clients know no token. IS TRUE keeps the
@@ -146,20 +215,74 @@ AND (:attempt_token = '' OR attempt_token = :attempt_token) AND (state = 1) IS T
 
 -- name: close_process
 -- The end of a running process, by the runtime that has it. The WHERE is the check: the first
--- close wins.
-UPDATE processes
-SET state = :state, end_time = now(), output = :output, errors = :errors
-WHERE {attempt}
-RETURNING {process};
+-- close wins. A failure is what stopping a cancelled process looks like to its runtime.
+WITH done AS (
+    UPDATE processes
+    SET state = CASE WHEN :state::integer = 3 AND cancelled_by <> '' THEN 4 ELSE :state END,
+        end_time = now(), output = :output, errors = :errors
+    WHERE {attempt}
+    RETURNING {process}
+), {once_done}
+SELECT * FROM done;
+
+-- part: requeued
+-- Nobody's any more, and in the queue from now on.
+state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL,
+exec_deadline = NULL, leased_until = NULL, attempt_token = '',
+wait_deadline = CASE WHEN max_wait_time > 0
+                     THEN now() + make_interval(secs => max_wait_time) END
+
+-- part: earlier
+-- The attempts that are over; of more than 100, the first and the last.
+CASE WHEN jsonb_array_length(past) >= 100 THEN past - 1 ELSE past END
+
+-- part: attempt_over
+jsonb_build_object('attempt', attempt, 'runtimeid', assigned_runtime_id, 'starttime', start_time,
+                   'endtime', now(), 'leaseduntil', leased_until)
 
 -- name: release_process
--- Back to the queue unharmed: it was assigned, but the runtime never got to know of it.
+-- Back to the queue unharmed. What was cancelled does not go back.
+WITH done AS (
+    UPDATE processes
+    SET lost_by = '{}', {requeued},
+    past = {earlier} || ('{"ending": "released"}' || {attempt_over})
+    WHERE {attempt} AND cancelled_by = ''
+    RETURNING {process}
+), {once_done}
+SELECT * FROM done;
+
+-- part: cancellation
+-- What the errors of a process say that was cancelled while nobody was there to say it better.
+ARRAY['cancelled by ' || :cancelled_by || CASE WHEN :cancel_reason = '' THEN '' ELSE ': ' END
+      || :cancel_reason]
+
+-- name: cancel_process
+-- What waits is cancelled; what runs shall be stopped: from now on neither its lease nor its time
+-- counts, but how long its runtime takes to stop.
+WITH done AS (
+    UPDATE processes
+    SET state = CASE WHEN state = 0 THEN 4 ELSE state END,
+        end_time = CASE WHEN state = 0 THEN now() END,
+        errors = CASE WHEN state = 0 THEN {cancellation} ELSE '{}' END,
+        cancelled_by = :cancelled_by, cancel_reason = :cancel_reason, cancel_time = now(),
+        exec_deadline = NULL, leased_until = NULL
+    WHERE colony_id = :colony_id AND process_id = :process_id AND (state IN (0, 1)) IS TRUE
+      AND cancelled_by = ''
+    RETURNING {process}
+), {once_done}
+SELECT * FROM done;
+
+-- name: cancel_processes_not_stopped
+-- Their runtimes have had the time that they have to stop.
 UPDATE processes
-SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL,
-    exec_deadline = NULL, leased_until = NULL, attempt_token = '', lost_by = '{}',
-    wait_deadline = CASE WHEN max_wait_time > 0
-                         THEN now() + make_interval(secs => max_wait_time) END
-WHERE {attempt}
+SET state = 4, end_time = now(),
+    errors = ARRAY['cancelled by ' || cancelled_by
+                   || CASE WHEN cancel_reason = '' THEN '' ELSE ': ' END || cancel_reason]
+WHERE (colony_id, process_id) IN (
+    SELECT colony_id, process_id FROM processes
+    WHERE state = 1 AND cancel_time < now() - make_interval(secs => :grace)
+    ORDER BY cancel_time LIMIT :count::bigint
+    FOR UPDATE SKIP LOCKED)
 RETURNING {process};
 
 -- name: get_attempt_token
@@ -186,7 +309,7 @@ SET leased_until = CASE WHEN leased_until IS NOT NULL
                         THEN now() + make_interval(secs => lease) END
 FROM alive
 WHERE processes.colony_id = alive.colony_id AND processes.process_id = alive.process_id
-RETURNING processes.process_id;
+RETURNING processes.process_id, processes.cancelled_by <> '';
 
 -- name: fail_processes_not_started
 -- Waited too long. In batches; SKIP LOCKED lets every hub run this at once.
@@ -203,11 +326,9 @@ RETURNING {process};
 -- name: return_processes_overrun
 -- Ran too long, with retries left: back to the queue.
 UPDATE processes
-SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL,
-    exec_deadline = NULL, leased_until = NULL, attempt_token = '', lost_by = '{}',
-    retries = retries + 1,
-    wait_deadline = CASE WHEN max_wait_time > 0
-                         THEN now() + make_interval(secs => max_wait_time) END
+SET lost_by = '{}', retries = retries + 1,
+    {requeued},
+    past = {earlier} || ('{"ending": "execution time exceeded"}' || {attempt_over})
 WHERE (colony_id, process_id) IN (
     SELECT colony_id, process_id FROM processes
     WHERE state = 1 AND exec_deadline < now() AND (max_retries < 0 OR retries < max_retries)
@@ -234,17 +355,18 @@ CASE WHEN assigned_runtime_id = ANY (lost_by) THEN lost_by
 -- part: is_poison
 cardinality({losers}) >= 3
 
+-- part: is_patient
+-- While the hub was away nobody could renew: everybody has a whole lease's time to come back.
+lease < :up_for::float
+
 -- name: return_processes_lost
 -- Nobody renewed the lease, and there are retries left: back to the queue.
 UPDATE processes
-SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL,
-    exec_deadline = NULL, leased_until = NULL, attempt_token = '', retries = retries + 1,
-    lost_by = {losers},
-    wait_deadline = CASE WHEN max_wait_time > 0
-                         THEN now() + make_interval(secs => max_wait_time) END
+SET lost_by = {losers}, retries = retries + 1, {requeued},
+    past = {earlier} || ('{"ending": "lease lost"}' || {attempt_over})
 WHERE (colony_id, process_id) IN (
     SELECT colony_id, process_id FROM processes
-    WHERE state = 1 AND leased_until < now() AND (max_retries < 0 OR retries < max_retries)
+    WHERE state = 1 AND leased_until < now() AND {is_patient} AND (max_retries < 0 OR retries < max_retries)
       AND NOT {is_poison}
     ORDER BY leased_until LIMIT :count
     FOR UPDATE SKIP LOCKED)
@@ -259,7 +381,7 @@ SET state = 3, end_time = now(),
         FROM unnest({losers}) AS runtime_id)
 WHERE (colony_id, process_id) IN (
     SELECT colony_id, process_id FROM processes
-    WHERE state = 1 AND leased_until < now()
+    WHERE state = 1 AND leased_until < now() AND {is_patient}
       AND ((max_retries >= 0 AND retries >= max_retries) OR {is_poison})
     ORDER BY leased_until LIMIT :count
     FOR UPDATE SKIP LOCKED)
@@ -302,6 +424,10 @@ ORDER BY end_time DESC LIMIT :count;
 SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 3
 ORDER BY end_time DESC LIMIT :count;
 
+-- name: list_cancelled_processes
+SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 4
+ORDER BY end_time DESC LIMIT :count;
+
 -- name: list_process_history
 -- Submitted in the last :seconds, oldest first; of one runtime unless :runtime_id is empty.
 SELECT {process} FROM processes
@@ -311,12 +437,14 @@ WHERE colony_id = :colony_id AND state = :state::integer
 ORDER BY submission_time LIMIT :count;
 
 -- name: delete_process
-WITH gone AS (DELETE FROM attributes WHERE colony_id = :colony_id AND target_id = :process_id)
+WITH {once},
+     gone AS (DELETE FROM attributes WHERE colony_id = :colony_id AND target_id = :process_id)
 DELETE FROM processes WHERE colony_id = :colony_id AND process_id = :process_id;
 
 -- name: delete_all_processes
 -- Gives those that were running, so that their runtimes can be told.
-WITH gone_attributes AS (DELETE FROM attributes WHERE colony_id = :colony_id),
+WITH {once},
+     gone_attributes AS (DELETE FROM attributes WHERE colony_id = :colony_id),
      gone_processes AS (DELETE FROM processes WHERE colony_id = :colony_id
                         RETURNING process_id, state)
 SELECT process_id FROM gone_processes WHERE state = 1;

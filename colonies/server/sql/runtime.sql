@@ -4,6 +4,7 @@ last_heard_from_time, location
 
 -- name: add_runtime
 -- A new runtime, not yet let in. Its name is free to other colonies.
+WITH {once}
 INSERT INTO runtimes (colony_id, runtime_id, runtime_type, name, cpu, cores, mem, gpu, gpus, state,
                       commission_time, last_heard_from_time, location)
 VALUES (:colony_id, :runtime_id, :runtime_type, :name, :cpu, :cores, :mem, :gpu, :gpus, 0,
@@ -27,22 +28,30 @@ LIMIT 1;
 SELECT {runtime} FROM runtimes WHERE colony_id = :colony_id ORDER BY commission_time, name;
 
 -- name: set_runtime_state
+WITH {once}
 UPDATE runtimes SET state = :state
 WHERE colony_id = :colony_id AND runtime_id = :runtime_id
 RETURNING {runtime};
 
 -- name: delete_runtime
 -- Waits for the claims under way, which lock the row, and keeps further ones out.
+WITH {once}
 DELETE FROM runtimes WHERE colony_id = :colony_id AND runtime_id = :runtime_id;
 
 -- name: return_processes_of_runtime
 -- What a runtime that is gone was running returns to the queue. A statement of its own, after the
 -- deletion: only then does it see the claims that the deletion waited for.
 UPDATE processes
-SET state = 0, is_assigned = false, assigned_runtime_id = '', start_time = NULL, end_time = NULL,
-    exec_deadline = NULL, leased_until = NULL, attempt_token = '', lost_by = '{}',
-    wait_deadline = CASE WHEN max_wait_time > 0
-                         THEN now() + make_interval(secs => max_wait_time) END
+SET lost_by = '{}', {requeued},
+    past = {earlier} || ('{"ending": "runtime deleted"}' || {attempt_over})
+WHERE colony_id = :colony_id AND assigned_runtime_id = :runtime_id AND state = 1
+  AND cancelled_by = ''
+RETURNING {process};
+
+-- name: cancel_processes_of_runtime
+-- What it was told to stop is stopped now.
+UPDATE processes
+SET state = 4, end_time = now(), errors = ARRAY['cancelled, and the runtime deleted']
 WHERE colony_id = :colony_id AND assigned_runtime_id = :runtime_id AND state = 1
 RETURNING {process};
 

@@ -177,7 +177,7 @@ async def test_a_socket_has_no_more_subscriptions_than_allowed(socket, people):
     await socket.ask(TYPE, {}, people.runtime, "more")
 
 
-@pytest.mark.parametrize("fields", [{"state": 4}, {"state": -1}, {"states": [0, 9]}, {"states": 1}])
+@pytest.mark.parametrize("fields", [{"state": 5}, {"state": -1}, {"states": [0, 9]}, {"states": 1}])
 async def test_a_state_that_is_none_is_malformed(socket, people, fields):
     failure = await refused(socket.ask(TYPE, fields, people.runtime))
     assert isinstance(failure, Malformed)

@@ -1,0 +1,121 @@
+"""One identity's way to a hub: it signs, asks until there is an answer, and subscribes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from colonies.client.closing import Closing
+from colonies.client.connection import Connection, Stream, Transport
+from colonies.client.insistence import insist
+from colonies.client.keychain import find_key
+from colonies.client.work import Changes
+from colonies.core.envelope import new_request_id, open_reply
+from colonies.core.errors import ConnectionLost, Misconfigured, NotFound
+from colonies.core.identity import PrivateKey
+from colonies.core.wire import wire_name
+from colonies.settings import Settings
+
+T = TypeVar("T")
+
+GOODBYE_TIMEOUT = 2.0
+"""Seconds that the end of a subscription waits for the hub to hear of it."""
+
+
+class Asking(Closing):
+    """What is under every method of `Colonies`."""
+
+    def __init__(
+        self, transport: Transport, settings: Settings, key: PrivateKey | None = None
+    ) -> None:
+        self.settings = settings
+        self.key = key
+        self._transport = transport
+
+    async def close(self) -> None:
+        """Close the connection; may be called twice."""
+        await self._transport.close()
+
+    async def _subscribe(
+        self,
+        payload_type: str,
+        *,
+        late: Mapping[str, Callable[[], Any]] | None = None,
+        **fields: Any,
+    ) -> Changes:
+        connection = self._connection()
+
+        def current() -> dict[str, Any]:
+            return _wired(fields) | {name: get() for name, get in (late or {}).items()}
+
+        key = self._key()
+        stream = await self._insist(
+            lambda left: connection.subscribe(
+                payload_type, current, key, min(left, self.settings.try_timeout)
+            )
+        )
+        return Changes(self, stream)
+
+    async def end_subscription(self, stream: Stream) -> None:
+        """Forget a stream and tell the hub, if it is there."""
+        connection = self._connection()
+        try:
+            if connection.is_subscribed(stream):
+                async with asyncio.timeout(GOODBYE_TIMEOUT):
+                    await self._call(msgspec.Raw, "unsubscribemsg", subscription=stream.name)
+        except (ConnectionLost, NotFound, TimeoutError):
+            return  # it went with the socket, or ended by itself
+        finally:
+            connection.forget(stream)
+
+    def _connection(self) -> Connection:
+        if not isinstance(self._transport, Connection):
+            raise Misconfigured("subscriptions need a WebSocket; this client uses POST /api")
+        return self._transport
+
+    def _colony(self, colony_id: str) -> str:
+        if found := colony_id or self.settings.colony_id:
+            return found
+        raise Misconfigured("which colony? Give its id or set COLONIES_COLONYID")
+
+    def _key(self) -> PrivateKey:
+        if self.key is None:
+            self.key = find_key(self.settings, "runtime")
+        return self.key
+
+    async def _call(self, kind: type[T], payload_type: str, **fields: Any) -> T:
+        return await self._ask(kind, payload_type, _wired(fields), self._key())
+
+    async def _ask(
+        self,
+        kind: type[T],
+        payload_type: str,
+        fields: Mapping[str, Any],
+        key: PrivateKey | None,
+        wait: float = 0.0,
+    ) -> T:
+        """Ask until there is an answer; it may take ``wait`` seconds on purpose."""
+        request = new_request_id()
+        patience = wait + self.settings.try_timeout
+
+        async def ask(left: float) -> T:
+            timeout = min(patience, left)
+            reply = await self._transport.call(payload_type, fields, key, timeout, req=request)
+            return open_reply(reply, kind)
+
+        return await self._insist(ask, wait)
+
+    async def _insist(self, work: Callable[[float], Awaitable[T]], wait: float = 0.0) -> T:
+        transport = self._transport
+
+        def is_hopeful() -> bool:
+            return transport.has_served and not transport.is_closed
+
+        return await insist(work, seconds=wait + self.settings.timeout, is_hopeful=is_hopeful)
+
+
+def _wired(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {wire_name(name): value for name, value in fields.items()}
