@@ -87,6 +87,7 @@ def people() -> People:
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "settings(**changes): how the hub of this test differs")
+    config.addinivalue_line("markers", "faults: kills and stops programs for minutes; runs alone")
 
 
 @pytest.fixture

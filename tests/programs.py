@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -62,6 +64,28 @@ class Program:
 def python(*argv: str | Path, env: dict[str, str] | None = None) -> Program:
     """Give a Python script as a program."""
     return Program(sys.executable, *argv, env=env)
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Give the processes that work in a folder, or below it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            cwd = (process / "cwd").readlink()
+        except OSError:
+            continue
+        if cwd.is_relative_to(folder):
+            found.append(int(process.name))
+    return found
+
+
+@contextmanager
+def data_folder(parent: Path) -> Iterator[Path]:
+    """Give a folder for the data of a hub, of whose run nothing may be left."""
+    yield parent / "data"
+    assert processes_in(parent) == []
+    assert list(parent.rglob("postmaster.pid")) == []
+    assert list(parent.rglob("postgres.socket")) == []
 
 
 def environment(server, colony_id: str, key=None) -> dict[str, str]:

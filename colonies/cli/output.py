@@ -23,10 +23,14 @@ from colonies.cli.status import Status
 from colonies.core import wire
 from colonies.core.attribute import Attribute
 from colonies.core.errors import Misconfigured
+from colonies.core.process import Process
 from colonies.core.wire import ZERO_TIME, wire_name
 
 WIDEST_CELL = 64
 """Characters of a cell of a table; an id just fits."""
+
+WIDEST_LAST_CELL = 200
+"""The same of the last column, which pushes nothing aside."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -41,13 +45,25 @@ class Answer(msgspec.Struct, frozen=True):
 def table(items: Sequence[Any], *columns: str) -> Answer:
     """Answer with a list: a line an item, a column for each (dotted) field."""
     headings = [wire_name(column.rpartition(".")[2]).upper() for column in columns]
-    rows = [[_cut(_text(attrgetter(column)(item))) for column in columns] for item in items]
+    widths = [WIDEST_CELL] * (len(columns) - 1) + [WIDEST_LAST_CELL]
+    rows = [
+        [
+            _cut(_text(_value(item, column)), width)
+            for column, width in zip(columns, widths, strict=True)
+        ]
+        for item in items
+    ]
     return Answer(items, _aligned([headings, *rows]))
 
 
 def view(item: msgspec.Struct) -> Answer:
     """Answer with one thing: a line a field, by its path in the JSON; empty ones are left out."""
     return Answer(item, _aligned(list(_fields(item))))
+
+
+def sentences(item: Any, texts: Iterable[str]) -> Answer:
+    """Answer with what is said about something, a line each."""
+    return Answer(item, [printable(text) for text in texts])
 
 
 def identity(item: Any, id_: str) -> Answer:
@@ -88,12 +104,19 @@ def note(text: str, *, end: str = "\n") -> None:
 def complain(error: Exception) -> None:
     """Say in one line what went wrong."""
     remarks = [str(error), *getattr(error, "__notes__", ())]
-    note(f"error: {_printable('; '.join(remarks))}")
+    note(f"error: {printable('; '.join(remarks))}")
+
+
+def printable(text: str) -> str:
+    """Give what came from elsewhere in one line, without what steers a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 async def confirm_deletion(question: str) -> None:
     """Ask; only a yes is a yes, and where nobody answers it is a no."""
-    note(f"{_printable(question)} [y/N] ", end="")
+    note(f"{printable(question)} [y/N] ", end="")
     await _readable(sys.stdin.fileno())
     if sys.stdin.buffer.readline().strip().lower() not in (b"y", b"yes"):
         raise click.UsageError("nothing was deleted; say yes, or give --yes")
@@ -133,7 +156,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _fields(item: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, str]]:
     for field in msgspec.structs.fields(item):
-        yield from _field(f"{prefix}{field.encode_name}", getattr(item, field.name))
+        yield from _field(f"{prefix}{field.encode_name}", _value(item, field.name))
 
 
 def _field(label: str, value: Any) -> Iterable[tuple[str, str]]:
@@ -142,8 +165,15 @@ def _field(label: str, value: Any) -> Iterable[tuple[str, str]]:
     if isinstance(value, list):
         return [(label, _text(one)) for one in value]
     if isinstance(value, dict):
-        return [(f"{label}.{_printable(key)}", _text(one)) for key, one in value.items()]
+        return [(f"{label}.{printable(key)}", _text(one)) for key, one in value.items()]
     return [(label, _text(value))] if value not in ("", ZERO_TIME) else []
+
+
+def _value(item: Any, field: str) -> Any:
+    """Give a (dotted) field; a process that is being cancelled is shown as that, not as running."""
+    if field == "state" and isinstance(item, Process) and item.is_cancelling:
+        return "cancelling"
+    return attrgetter(field)(item)
 
 
 def _text(value: Any) -> str:
@@ -155,18 +185,12 @@ def _text(value: Any) -> str:
         case datetime():
             return "-" if value == ZERO_TIME else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
         case Attribute():
-            return _printable(f"{value.key}={value.value}")
+            return printable(f"{value.key}={value.value}")
         case list():
             return " ".join(map(_text, value))
         case _:
-            return _printable(str(value))
+            return printable(str(value))
 
 
-def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= WIDEST_CELL else f"{text[: WIDEST_CELL - 1]}…"
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,9 +1,12 @@
-"""``colonies process``: submitted, waited for, read, and worked on by hand."""
+"""``colonies process``: submitted, waited for, asked about, cancelled, and worked on by hand.
+
+What stands in a spec is read in `spec.py`; how an end is waited for is in `waiting.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from difflib import get_close_matches
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,13 +16,17 @@ import msgspec
 from colonies.cli import output
 from colonies.cli.command import Noun, Session
 from colonies.cli.output import Answer
-from colonies.cli.status import Status
+from colonies.cli.spec import is_for_somebody, make_spec, read_pairs, read_spec
+from colonies.cli.status import Status, status_of
+from colonies.cli.waiting import Patience, ended, wait_for_end
 from colonies.client import Colonies
-from colonies.core import wire
-from colonies.core.errors import DeadlineExceeded, Malformed, TimedOut
-from colonies.core.process import Conditions, Process, ProcessSpec, State
+from colonies.core.errors import Conflict, NotFound, TimedOut
+from colonies.core.process import Process, ProcessSpec, State
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+TIMEOUT_HELP = "Longest wait for its end, in seconds (default: no limit)."
 
 STATES = {state.name.lower(): state for state in State}
 
@@ -27,50 +34,6 @@ STATES = {state.name.lower(): state for state in State}
 @click.group(cls=Noun)
 def process() -> None:
     """Processes: what shall be done, and how far it has come."""
-
-
-def _pairs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    for text in texts:
-        if "=" not in text:
-            raise click.BadParameter(f"expected KEY=VALUE, not {text!r}")
-    return {key: value for key, _, value in (text.partition("=") for text in texts)}
-
-
-def _read_spec(_ctx: click.Context, _param: click.Parameter, file: Any) -> ProcessSpec:
-    raw = file.read()
-    try:
-        spec = wire.decode(raw, ProcessSpec)
-        _check_names(wire.decode(raw, dict), ProcessSpec)
-        _check_whole(spec)
-    except Malformed as error:
-        raise Malformed(f"{file.name}: {error}", field=error.field) from error
-    return spec
-
-
-def _check_names(value: dict[str, Any], kind: type[msgspec.Struct], prefix: str = "") -> None:
-    """Refuse fields that a hub would pass over: who writes one means something by it."""
-    known = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-    for name, inner in value.items():
-        path = f"{prefix}{name}"
-        if name not in known:
-            near = get_close_matches(name.lower(), known, 1)
-            hint = f", did you mean {near[0]}?" if near else ""
-            raise Malformed(f"{path}: there is no such field{hint}", field=path)
-        if isinstance(inner, dict) and known[name] is Conditions:
-            _check_names(inner, Conditions, f"{path}.")
-
-
-def _check_whole(spec: ProcessSpec) -> None:
-    if not spec.func:
-        raise Malformed("func: what shall be done? Give the name of a function", field="func")
-    if not _is_for_somebody(spec):
-        expected = "conditions.runtimetype or conditions.runtimeids"
-        raise Malformed(f"who may run it? Give {expected}", field="conditions")
-
-
-def _is_for_somebody(spec: ProcessSpec) -> bool:
-    conditions = spec.normalised().conditions
-    return bool(conditions.runtime_type or conditions.runtime_ids)
 
 
 def _check_wait(ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
@@ -84,7 +47,7 @@ def _waiting(function: F) -> F:
         "--timeout",
         type=float,
         callback=_check_wait,
-        help="Longest wait for its end, in seconds (default: no limit).",
+        help=TIMEOUT_HELP,
     )
     wait = click.option(
         "--wait",
@@ -100,7 +63,7 @@ def _waiting(function: F) -> F:
     "--spec",
     required=True,
     type=click.File("rb"),
-    callback=_read_spec,
+    callback=read_spec,
     metavar="FILE",
     help="ProcessSpec in JSON; - is standard input.",
 )
@@ -124,9 +87,9 @@ async def submit(
 @click.option("--type", "runtime_type", default="", help="Type of the runtimes that may have it.")
 @click.option("--only", "runtime_ids", multiple=True, metavar="RUNTIMEID",
               help="The one runtime that may have it; repeatable.")  # fmt: skip
-@click.option("--kwarg", "kwargs", multiple=True, metavar="KEY=VALUE", callback=_pairs,
+@click.option("--kwarg", "kwargs", multiple=True, metavar="KEY=VALUE", callback=read_pairs,
               help="Argument by name; repeatable.")  # fmt: skip
-@click.option("--env", multiple=True, metavar="KEY=VALUE", callback=_pairs,
+@click.option("--env", multiple=True, metavar="KEY=VALUE", callback=read_pairs,
               help="Environment variable; repeatable.")  # fmt: skip
 @click.option(
     "--max-exec-time", type=int, default=0, help="Seconds to run before it is taken back."
@@ -145,8 +108,8 @@ async def run(session: Session, *, wait: bool, timeout: float | None, **fields: 
     ARGS that read as JSON are taken as such by whoever runs them, all others as text. Put "--"
     before ARGS that begin with a dash.
     """
-    spec = _spec(session.colony_id, fields)
-    if not _is_for_somebody(spec):
+    spec = make_spec(session.colony_id, fields)
+    if not is_for_somebody(spec):
         raise click.UsageError("who may run it? Give --type or --only")
     return await _submit(session, spec, wait=wait, timeout=timeout)
 
@@ -157,9 +120,10 @@ async def run(session: Session, *, wait: bool, timeout: float | None, **fields: 
 async def wait(session: Session, process_id: str, timeout: float | None) -> Answer:
     """Wait until a process has ended and print its output. For the colony's runtimes and its owner.
 
-    When it failed, its errors are printed to standard error and the exit code is 1.
+    When it failed or was cancelled, the reasons are printed to standard error and the exit code is
+    1.
     """
-    return _ended(await session.read(lambda hub: _wait(hub, process_id, timeout)))
+    return ended(await _end_of(session, process_id, Patience(timeout)))
 
 
 @process.command("get")
@@ -196,6 +160,70 @@ async def ls(session: Session, state: str | None, count: int) -> Answer:
         "start_time",
         "end_time",
     )
+
+
+@process.command("why")
+@click.argument("process_id", metavar="ID")
+async def why(session: Session, process_id: str) -> Answer:
+    """Say why a process is in its state, and what it waits for.
+
+    One reason a line. For the colony's runtimes and its owner.
+    """
+    explanation = await session.read(lambda hub: hub.why(process_id))
+    return output.sentences(explanation, explanation.reasons)
+
+
+@process.command("history")
+@click.argument("process_id", metavar="ID")
+async def history(session: Session, process_id: str) -> Answer:
+    """List what has happened to a process, oldest first. For the colony's runtimes and its owner.
+
+    Of very many attempts, only the first and the last are known.
+    """
+    events = await session.read(lambda hub: hub.get_process_events(process_id))
+    return output.table(events, "time", "event", "attempt", "runtime_id", "text")
+
+
+@process.command("cancel")
+@click.argument("process_ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--reason", default="", help="Why, for whoever waits for it or asks.")
+@click.option("--wait", is_flag=True, is_eager=True, help="Wait until they have ended.")
+@click.option("--timeout", type=float, callback=_check_wait, help=TIMEOUT_HELP)
+async def cancel(
+    session: Session,
+    process_ids: tuple[str, ...],
+    *,
+    reason: str,
+    wait: bool,
+    timeout: float | None,
+) -> Answer:
+    """Cancel processes. For the colony's runtimes and its owner.
+
+    One that waits never starts. One that runs is cancelled when its runtime has stopped it, or when
+    its time for that is over, 30 seconds unless the hub is set otherwise. The exit code is 6 if one
+    has ended by itself before.
+    """
+
+    async def ask(process_id: str) -> Process:
+        return await session.read(lambda hub: hub.cancel_process(process_id, reason))
+
+    async def follow(asked: Process) -> Process:
+        last = await _end_of(session, asked.process_id, patience)
+        if last.state is not State.CANCELLED:
+            before = f"has ended before it was stopped: {last.state.name.lower()}"
+            raise Conflict(f"process <{last.process_id}> {before}")
+        return last
+
+    patience = Patience(timeout)
+    cancelled, status = await _each(dict.fromkeys(process_ids), ask)
+    if wait:
+        for one in cancelled:
+            if one.is_cancelling:
+                output.note(_cancellation(one, process_ids))
+        cancelled, late = await _each(cancelled, follow)
+        status = status or late
+    lines = [_cancellation(one, process_ids) for one in cancelled]
+    return Answer(cancelled, lines, status=status)
 
 
 @process.command("assign")
@@ -248,13 +276,6 @@ async def rm(session: Session, process_id: str, *, is_all: bool, yes: bool) -> N
     await hub.delete_all_processes(session.colony_id)
 
 
-def _spec(colony_id: str, fields: dict[str, Any]) -> ProcessSpec:
-    of_conditions = {
-        name: fields.pop(name) for name in Conditions.__struct_fields__ & fields.keys()
-    }
-    return ProcessSpec(conditions=Conditions(colony_id=colony_id, **of_conditions), **fields)
-
-
 async def _submit(
     session: Session, spec: ProcessSpec, *, wait: bool, timeout: float | None
 ) -> Answer:
@@ -262,34 +283,36 @@ async def _submit(
     submitted = await hub.submit_process_spec(spec)
     if not wait:
         return output.identity(submitted, submitted.process_id)
-    return _ended(await _wait(hub, submitted.process_id, timeout))
-
-
-async def _wait(hub: Colonies, process_id: str, timeout: float | None) -> Process:
     try:
-        return await hub.wait_for(process_id, timeout)
-    except DeadlineExceeded:
+        return ended(await wait_for_end(hub, submitted.process_id, Patience(timeout)))
+    except asyncio.CancelledError:
+        goes_on = f"process <{submitted.process_id}> goes on"
+        output.note(f"{goes_on}; to end it: colonies process cancel {submitted.process_id}")
         raise
-    except TimeoutError:
-        found = await hub.get_process(process_id)
-    if found.state.is_final:
-        return found
-    raise TimedOut(
-        f"process <{process_id}> has not ended after {timeout:g} s, still {_progress(found)}"
-    )
 
 
-def _progress(process: Process) -> str:
-    if process.state is State.RUNNING:
-        return "running"
-    conditions = process.spec.conditions
-    if conditions.is_addressed:
-        return "waiting: none of the runtimes that may have it has taken it"
-    return f"waiting: nobody of type {conditions.runtime_type} has taken it"
+async def _end_of(session: Session, process_id: str, patience: Patience) -> Process:
+    return await session.read(lambda hub: wait_for_end(hub, process_id, patience))
 
 
-def _ended(ended: Process) -> Answer:
-    if ended.state is State.SUCCESS:
-        return Answer(ended, ended.output)
-    errors = ended.errors or [f"process <{ended.process_id}> failed"]
-    return Answer(ended, complaints=errors, status=Status.PROCESS_FAILED)
+async def _each(
+    items: Iterable[T], work: Callable[[T], Awaitable[Process]]
+) -> tuple[list[Process], Status]:
+    """Do something with each; where it is not possible say so, go on, and give the first code."""
+    done: list[Process] = []
+    status = Status.DONE
+    for item in items:
+        try:
+            done.append(await work(item))
+        except (Conflict, NotFound, TimedOut) as error:
+            output.complain(error)
+            status = status or status_of(error)
+    return done, status
+
+
+def _cancellation(process: Process, among: Sequence[str]) -> str:
+    """Say what became of a process that was cancelled; by its id if it is not the only one."""
+    name = f"{process.process_id}: " if len(among) > 1 else ""
+    if process.is_cancelling:
+        return f"{name}stopping at runtime {process.assigned_runtime_id}"
+    return f"{name}{process.state.name.lower()}"

@@ -37,7 +37,7 @@ class Status(IntEnum):
 
 MEANINGS = {
     Status.DONE: "done",
-    Status.PROCESS_FAILED: "the process failed",
+    Status.PROCESS_FAILED: "the process failed or was cancelled",
     Status.MISUSED: "wrong usage, settings or input",
     Status.FORBIDDEN: "not allowed",
     Status.NOT_FOUND: "not found",

@@ -188,19 +188,21 @@ class Database(Statements):
         try:
             self._pool = await asyncpg.create_pool(
                 self._url,
-                min_size=1,
+                min_size=0,  # asyncpg logs every try to keep one open while there is none
                 max_size=self._connections,
                 max_inactive_connection_lifetime=0,
                 connection_class=_Connection,
                 timeout=self._timeout,
                 server_settings=_SERVER_SETTINGS,
             )
-        except asyncpg.CannotConnectNowError as error:
+            async with self._pool.acquire(timeout=self._timeout):
+                return
+        except (OSError, asyncpg.CannotConnectNowError) as error:
+            await self.close()
             raise Unavailable(f"the database cannot be reached: {error}") from error
         except (ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            await self.close()
             raise Misconfigured(f"database URL: {error}") from error
-        except OSError as error:
-            raise Unavailable(f"the database cannot be reached: {error}") from error
 
     async def close(self) -> None:
         """Close every connection; may be called twice."""

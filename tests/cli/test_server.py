@@ -13,6 +13,7 @@ from colonies.core.identity import PrivateKey
 from colonies.settings import Settings
 from colonies.version import __version__
 from tests.cli.conftest import PATIENCE, Shell, stop
+from tests.programs import data_folder, processes_in
 
 EXPORTS = 6
 LOOPBACK = ("--port", "0", "--bind", "127.0.0.1")
@@ -23,25 +24,10 @@ async def next_line(process) -> str:
         return (await process.stdout.readline()).decode().rstrip("\n")
 
 
-def postgres_in(folder: Path) -> list[Path]:
-    """Give the processes that work in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            cwd = (process / "cwd").readlink()
-        except OSError:
-            continue
-        if cwd.is_relative_to(folder):
-            found.append(process)
-    return found
-
-
 @pytest.fixture
 def folder(tmp_path):
-    """A data folder, in which nothing runs afterwards."""
-    yield tmp_path / "data"
-    assert postgres_in(tmp_path) == []
-    assert list(tmp_path.rglob("postmaster.pid")) == []
+    with data_folder(tmp_path) as folder:
+        yield folder
 
 
 async def test_a_hub_serves_until_it_is_told_to_stop(bare, folder):
@@ -54,7 +40,7 @@ async def test_a_hub_serves_until_it_is_told_to_stop(bare, folder):
         settings = Settings(server_host="127.0.0.1", server_port=port)
         async with connect(settings, key=owner) as hub:
             assert (await hub.get_caller()).is_server_owner
-        assert postgres_in(folder)
+        assert processes_in(folder)
 
         line = await bare.refuses_hub(*words)
         assert f"data folder {folder} is in use by another hub" in line
