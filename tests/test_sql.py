@@ -275,6 +275,7 @@ async def test_leases_are_renewed_by_the_primary_key(crowd):
         "process_ids": ids,
         "runtime_ids": [ME] * 100,
         "attempt_tokens": ids,
+        "ages": [0.0] * 100,
     }
     plan = await explain(crowd, "renew_processes", **held)
     assert plan[0]["Actual Rows"] == 100

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from time import monotonic
 
 import msgspec
 
@@ -125,15 +126,19 @@ class Assigner:
         _, attempt = self._held.get(process_id, ("", 0))
         return attempt
 
-    def renewals(self) -> list[lifecycle.Assignment]:
-        """Give the attempts held, if the peer gave a sign of life since this was asked last."""
+    def renewals(self) -> tuple[list[lifecycle.Assignment], float]:
+        """Give the attempts held, if the peer gave a sign of life since this was asked last.
+
+        And how many seconds ago that was.
+        """
         if self._peer.heard_at <= self._renewed_at:
-            return []
+            return [], 0.0
         self._renewed_at = self._peer.heard_at
-        return [
+        held = [
             lifecycle.Assignment.holding(Held(process_id=id_, attempt_token=token), self._runtime)
             for id_, (token, _) in self._held.items()
         ]
+        return held, monotonic() - self._peer.heard_at
 
     def give_back(self, process_id: str, *, is_lost: bool = False) -> None:
         """Take notice that a process is over: its credit is free again.

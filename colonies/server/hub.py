@@ -51,8 +51,11 @@ class Holder(Protocol):
     def makes(self, attempt: Assignment) -> bool:
         """Whether this very attempt is held here."""
 
-    def renewals(self) -> list[Assignment]:
-        """Give the attempts whose leases to renew: all, if there was a sign of life."""
+    def renewals(self) -> tuple[list[Assignment], float]:
+        """Give the attempts whose leases to renew: all, if there was a sign of life.
+
+        And how many seconds ago that was.
+        """
 
 
 class Cause(Enum):
@@ -157,9 +160,18 @@ class Hub:
         if holder and holder.makes(attempt):
             self.let_go(attempt.process_id)
 
-    def renewals(self) -> list[Assignment]:
-        """Give the attempts of everybody who gave a sign of life since the last time."""
-        return [one for holder in set(self._holders.values()) for one in holder.renewals()]
+    def renewals(self) -> tuple[list[Assignment], list[float]]:
+        """Give the attempts of everybody who gave a sign of life since the last time.
+
+        And, for each, how many seconds ago that was.
+        """
+        held: list[Assignment] = []
+        ages: list[float] = []
+        for holder in set(self._holders.values()):
+            attempts, age = holder.renewals()
+            held += attempts
+            ages += [age] * len(attempts)
+        return held, ages
 
     def drop(self, process_id: str, holder: Holder) -> None:
         """Forget that a holder holds a process."""

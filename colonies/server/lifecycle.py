@@ -6,6 +6,7 @@ Each function gives the processes as they are after the change; publishing them 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from itertools import chain, repeat
 
 import msgspec
 
@@ -188,21 +189,28 @@ async def release(
     return await close(db, assignment, State.FAILED, output=[], errors=reasons, intent=intent)
 
 
-async def renew(db: Statements, held: Iterable[Assignment]) -> dict[str, bool]:
+async def renew(
+    db: Statements, held: Iterable[Assignment], *, ages: Iterable[float] = ()
+) -> dict[str, bool]:
     """Renew the leases of attempts; gives the processes whose attempts are still alive.
 
-    Each with whether it was cancelled, and is to be stopped.
+    Each with whether it was cancelled, and is to be stopped. ``ages`` says of each how many seconds
+    ago its runtime was heard from, if not just now: its lease counts from there.
     """
-    rows = [(one.colony_ids[0], one.process_id, one.runtime_id, one.attempt_token) for one in held]
+    rows = [
+        (one.colony_ids[0], one.process_id, one.runtime_id, one.attempt_token, age)
+        for one, age in zip(held, chain(ages, repeat(0.0)), strict=False)
+    ]
     if not rows:
         return {}
-    colony_ids, process_ids, runtime_ids, tokens = zip(*rows, strict=True)
+    colony_ids, process_ids, runtime_ids, tokens, seconds = zip(*rows, strict=True)
     renewed: list[tuple[str, bool]] = await db.fetch_rows(
         "renew_processes",
         colony_ids=colony_ids,
         process_ids=process_ids,
         runtime_ids=runtime_ids,
         attempt_tokens=tokens,
+        ages=seconds,
     )
     return dict(renewed)
 

@@ -69,7 +69,8 @@ class Ticker:
         Leases of more than ``up_for`` seconds are left for now, even if they have passed.
         """
         if stir:
-            await lifecycle.renew(self._db, self._hub.renewals())
+            held, ages = self._hub.renewals()
+            await lifecycle.renew(self._db, held, ages=ages)
         async for expired, are_lost in lifecycle.expire(self._db, grace=self._grace, up_for=up_for):
             self._metrics.processes_expired.inc(len(expired))
             self._hub.publish(expired, Cause.SILENCE if are_lost else Cause.DEADLINE)

@@ -291,13 +291,13 @@ SELECT attempt_token FROM processes
 WHERE colony_id = ANY (:colony_ids) AND process_id = :process_id;
 
 -- name: renew_processes
--- The leases of attempts that are alive; gives those that still are. An attempt without an end to
--- its lease keeps it so. Locked in one order, so that renewals do not wait for each other in turn.
+-- The leases of attempts that are alive, from when their runtimes were heard from; gives those that
+-- still are. An attempt without an end to its lease keeps it so. Locked in one order, so that renewals do not wait for each other in turn.
 WITH alive AS (
-    SELECT processes.colony_id, processes.process_id
+    SELECT processes.colony_id, processes.process_id, held.age
     FROM unnest(:colony_ids::text[], :process_ids::text[], :runtime_ids::text[],
-                :attempt_tokens::text[])
-         AS held (colony_id, process_id, runtime_id, attempt_token)
+                :attempt_tokens::text[], :ages::float[])
+         AS held (colony_id, process_id, runtime_id, attempt_token, age)
     JOIN processes USING (colony_id, process_id)
     WHERE processes.assigned_runtime_id = held.runtime_id
       AND processes.attempt_token = held.attempt_token AND (processes.state = 1) IS TRUE
@@ -306,7 +306,7 @@ WITH alive AS (
 )
 UPDATE processes
 SET leased_until = CASE WHEN leased_until IS NOT NULL
-                        THEN now() + make_interval(secs => lease) END
+                        THEN greatest(leased_until, now() + make_interval(secs => lease - age)) END
 FROM alive
 WHERE processes.colony_id = alive.colony_id AND processes.process_id = alive.process_id
 RETURNING processes.process_id, processes.cancelled_by <> '';
