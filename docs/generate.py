@@ -1,7 +1,8 @@
 """The rows of the generated tables in these pages; cog calls it."""
 
 from collections.abc import Iterator
-from enum import IntEnum, StrEnum
+from datetime import datetime
+from enum import IntEnum
 from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
@@ -240,10 +241,8 @@ def _type(hint: Any) -> str:
         return f"[{hint.__name__}](#{hint.__name__.lower()})"
     if issubclass(hint, IntEnum):
         return "[number](#numbers)"
-    if issubclass(hint, StrEnum):
-        return "text"
-    names = {"str": "text", "int": "integer", "float": "number", "bool": "boolean"}
-    return names.get(hint.__name__, "time")
+    names = {str: "text", int: "integer", float: "number", bool: "boolean", datetime: "time"}
+    return next(name for kind, name in reversed(names.items()) if issubclass(hint, kind))
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

@@ -1,0 +1,89 @@
+"""The hub is killed again and again while forty runtimes work."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.faults.drivers import Station, Submitter
+from tests.faults.world import TIMES, TYPE, explain, report, schedule, world
+
+RUNTIMES = 40
+SUBMITTERS = 8
+CYCLES = 40 * TIMES
+PROCESSES = 10_000 * TIMES
+BACKLOG = 400
+LEASE = 5
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600 * TIMES)
+async def test_nothing_is_lost_when_the_hub_is_killed(tmp_path, record_property):
+    dice = schedule("hub kill")
+    started = time.monotonic()
+    async with AsyncExitStack() as stack:
+        colony = await stack.enter_async_context(world(tmp_path, runtimes=RUNTIMES))
+        stations = [
+            Station(
+                colony.settings,
+                key,
+                histories=colony.folder,
+                state=tmp_path / "state",
+                slots=4,
+            )
+            for key in colony.runtimes
+        ]
+        working = [asyncio.create_task(station.run()) for station in stations]
+        is_over = asyncio.Event()
+        room = asyncio.Semaphore(BACKLOG)
+        submitters = [
+            stack.enter_context(
+                Submitter(
+                    f"s{number}",
+                    await stack.enter_async_context(colony.connect(colony.runtimes[number])),
+                    colony.folder,
+                )
+            )
+            for number in range(SUBMITTERS)
+        ]
+
+        async def go_on(submitter: Submitter) -> None:
+            options = {"runtime_type": TYPE, "max_retries": -1, "lease": LEASE}
+            while not is_over.is_set() or sum(one.submitted for one in submitters) < PROCESSES:
+                await room.acquire()
+                await submitter.submit(dice.uniform(0, 0.05), **options)
+
+        async def make_room() -> None:
+            """Let the submitters be no further ahead than the runtimes can follow."""
+            done = 0
+            async with colony.connect(colony.colony_owner) as owner:
+                while True:
+                    stats = await owner.get_colony_stats()
+                    for _ in range(stats.successful_processes + stats.failed_processes - done):
+                        room.release()
+                        done += 1
+                    await asyncio.sleep(0.1)
+
+        submitting = [asyncio.create_task(go_on(one)) for one in submitters]
+        pacing = asyncio.create_task(make_room())
+        for _ in range(CYCLES):
+            await asyncio.sleep(dice.uniform(0.3, 3))
+            await colony.hub.kill()
+            await colony.hub.start()
+        is_over.set()
+        await asyncio.gather(*submitting)
+        pacing.cancel()
+        await colony.quiet(within=120)
+        for station in stations:
+            station.stop()
+        await asyncio.gather(*working)
+        violations = await colony.judge()
+        errors = [error for one in submitters for error in one.errors]
+        submitted = sum(one.submitted for one in submitters)
+    report(
+        f"{submitted} processes, {CYCLES} kills of the hub in {time.monotonic() - started:.0f} s"
+    )
+    assert not violations, explain(violations)
+    assert errors == []
+    assert submitted >= PROCESSES
