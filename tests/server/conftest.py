@@ -9,8 +9,11 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from colonies.core.identity import PrivateKey
 from colonies.server.app import Server
+from tests.conftest import add_runtime
 from tests.server.doors import Talk, talk
+from tests.server.leases import OVER
 
 COMPLAINTS = {"call failed", "connection failed", "tick failed"}
 
@@ -54,3 +57,65 @@ async def sql(database_url, db) -> AsyncIterator[asyncpg.Connection]:
     yield connection
     with contextlib.suppress(asyncpg.InterfaceError):
         await connection.close()
+
+
+@pytest.fixture
+async def others(client, people, colony):
+    """Three more approved runtimes of our colony."""
+    keys = [PrivateKey.generate() for _ in range(3)]
+    for key in keys:
+        await add_runtime(client, people.colony_owner, key)
+    return [client.acting_as(key) for key in keys]
+
+
+@pytest.fixture
+def fellow(others):
+    """Another approved runtime of our colony."""
+    return others[0]
+
+
+@pytest.fixture
+def owner(client, people, colony):
+    """The owner of our colony."""
+    return client.acting_as(people.colony_owner)
+
+
+@pytest.fixture
+def foreigner(client, people, colony):
+    """An approved runtime of the other colony."""
+    return client.acting_as(people.foreigner)
+
+
+@pytest.fixture
+def lapse(sql):
+    """Let every lease that has an end have passed."""
+
+    async def lapse() -> None:
+        await sql.execute(
+            f"UPDATE processes SET leased_until = {OVER} "
+            "WHERE state = 1 AND leased_until IS NOT NULL"
+        )
+
+    return lapse
+
+
+@pytest.fixture
+def lose(server, lapse):
+    """Let every lease pass and have it noticed."""
+
+    async def lose() -> None:
+        await lapse()
+        await server.ticker.run_once(stir=False)
+
+    return lose
+
+
+@pytest.fixture
+def subscribe(colony, people):
+    """Have processes of our colony pushed over a socket."""
+
+    async def subscribe(talk, credit=1, name="work", key=people.runtime, **more):
+        fields = {"colonyid": colony, "credit": credit} | more
+        return await talk.ask("subscribeassignmentsmsg", fields, key, name)
+
+    return subscribe
