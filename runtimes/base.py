@@ -7,7 +7,10 @@ known, in the packaging of whoever wrote it::
     docker = "my_package.docker:Docker"
 
 ``colonies-run docker`` then does all the rest: it registers, waits for approval, takes work as far
-as it has slots, gives signs of life, stops what ran too long, closes, and drains on SIGTERM.
+as it has slots, gives signs of life, stops what must stop, closes, and drains on SIGTERM.
+
+All methods of a plugin are called on an event loop of its own, in a thread of its own. One that
+blocks it holds up its own other executions, but not the signs of life.
 """
 
 from __future__ import annotations
@@ -62,6 +65,9 @@ class Runtime(ABC):
     runtime_type: ClassVar[str]
     """The type that processes ask for, unless ``--type`` says another."""
 
+    grace: float = 5.0
+    """Seconds between asking something to end and ending it; what ``--grace`` says."""
+
     class Settings(msgspec.Struct, frozen=True):
         """What the owner may set; every field is a flag, an environment variable and a key.
 
@@ -78,11 +84,22 @@ class Runtime(ABC):
     async def close(self) -> None:  # noqa: B027 - few plugins need to
         """Leave nothing behind; called once after the last process."""
 
+    async def cancel(self, process: Process) -> bool:
+        """Ask the execution of this process to end by itself, in good order.
+
+        Called once, when somebody has cancelled the process, its time is over, it is not ours any
+        more or the runtime leaves. Give True if the execution was asked and deserves the grace
+        period to end, with an outcome or with CancelledError; it is then, or else at once,
+        cancelled. Two attempts of one process, told apart by ``attempt_token``, may overlap.
+        """
+        del process
+        return False
+
     @abstractmethod
     async def execute(self, process: Process, job: Job) -> Outcome:
         """Do what the process says and give its outcome; several may run at once.
 
-        Any exception closes the process as failed with its text. When the time of the process is
-        over, or the runtime stops, this is cancelled: whatever it started must then be ended
-        before the CancelledError goes on.
+        Any exception closes the process as failed with its text. When the execution must end and
+        `cancel` did not help, this is cancelled: whatever it started must then be ended before
+        the CancelledError goes on. An outcome that is given nevertheless counts.
         """

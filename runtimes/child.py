@@ -13,9 +13,6 @@ from colonies.core.process import Process
 
 ALWAYS_SEEN = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SHELL")
 
-GRACE = 5.0
-"""Seconds between asking a process group to end and ending it."""
-
 
 def child_environment(process: Process, allowed: Iterable[str] = ()) -> dict[str, str]:
     """Give what a child may see: an allow-list of ours, the process's own, never a key.
@@ -87,11 +84,11 @@ async def _pipe(ends: ExitStack) -> tuple[asyncio.StreamReader, asyncio.ReadTran
     return reader, pipe, writing
 
 
-async def end_group(child: asyncio.subprocess.Process) -> None:
-    """End a child and all that it started: SIGTERM, then SIGKILL after the grace period."""
+async def end_group(child: asyncio.subprocess.Process, grace: float) -> None:
+    """End a child and all that it started: SIGTERM, then SIGKILL after ``grace`` seconds."""
     _signal_group(child, signal.SIGTERM)
     with suppress(TimeoutError):
-        async with asyncio.timeout(GRACE):
+        async with asyncio.timeout(grace):
             await child.wait()
     kill_group(child)
     await child.wait()

@@ -1,61 +1,48 @@
-"""The life of a runtime at the hub: join, take work, execute, close, leave.
+"""The life of a runtime at the hub: join, take work, give signs of life, leave.
 
 It outlives the hub's absences and any process that goes wrong; only being told to stop ends it.
+What happens to one process is in `execution.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
 
+import msgspec
 import structlog
 
 from colonies.client import Colonies
 from colonies.client.work import Changes
-from colonies.core.errors import (
-    ColoniesError,
-    ConnectionLost,
-    DeadlineExceeded,
-    Failure,
-    Malformed,
-    Misconfigured,
-    Unavailable,
-)
-from colonies.core.identity import PrivateKey
-from colonies.core.process import USUAL_LEASE, Held, Process
-from colonies.core.runtime import Approval
-from colonies.core.runtime import Runtime as Member
-from runtimes.base import Job, Outcome, Runtime, failure
+from colonies.core.errors import ColoniesError, Failure, Misconfigured
+from colonies.core.process import USUAL_LEASE, Held, Process, State
+from runtimes.base import Outcome, Runtime
+from runtimes.delivery import Delivery
+from runtimes.execution import Execution, Stop
+from runtimes.loop import Abandoned, LoopThread
+from runtimes.membership import APPROVAL_PERIOD, Membership
+from runtimes.outcomes import Kept, Outcomes
+from runtimes.patience import AWAY, FIRST_PAUSE
 
 logger = structlog.get_logger()
 
-T = TypeVar("T")
+KEPT_AT_ONCE = 1000
+"""Kept outcomes whose leases are renewed and that are delivered together: a quarter of a MiB."""
 
-FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 10.0
-"""Seconds between attempts to reach the hub, before jitter."""
-
-APPROVAL_PERIOD = 2.0
-"""Seconds between looks whether the owner has let us in."""
-
-SHORT = 1000
-"""Characters kept of errors that were too many to be taken whole."""
-
-AWAY = (ConnectionLost, DeadlineExceeded, Unavailable)
-"""What says that the hub cannot be reached just now."""
+CLEAN_UP = 10.0
+"""Seconds beyond the grace periods that a plugin has to end everything when the runtime leaves."""
 
 
-@dataclass(frozen=True)
-class _Execution:
-    """A process being executed."""
+class Habits(msgspec.Struct, frozen=True):
+    """How a runtime works: processes at once, and seconds for the rest.
 
-    task: asyncio.Task[None]
-    process: Process
+    ``heartbeat`` lies between signs of life at most; ``drain`` is what running processes have when
+    the runtime is told to stop.
+    """
+
+    slots: int
+    heartbeat: float
+    drain: float
 
 
 class Daemon:
@@ -66,63 +53,80 @@ class Daemon:
         colonies: Colonies,
         plugin: Runtime,
         *,
-        member: Member,
-        owner: PrivateKey | None,
-        slots: int,
-        heartbeat: float,
-        drain: float,
+        membership: Membership,
+        outcomes: Outcomes,
+        habits: Habits,
     ) -> None:
-        """Take who we are (``member``) and, if it is here, the key that lets us in (``owner``).
-
-        ``slots`` is how many processes run at once, ``heartbeat`` the seconds between signs of
-        life, ``drain`` the seconds that running processes have when told to stop.
-        """
         self._colonies = colonies
         self._plugin = plugin
-        self._member = member
-        self._owner = owner
-        self._slots = slots
-        self._heartbeat = heartbeat
-        self._drain = drain
-        self._running: dict[str, _Execution] = {}
-        self._is_known = False
+        self._membership = membership
+        self._outcomes = outcomes
+        self._habits = habits
+        self._thread = LoopThread("plugin", patience=CLEAN_UP)
+        self._delivery = Delivery(colonies, outcomes)
+        self._kept: list[Kept] = []
+        self._running: dict[Execution, asyncio.Task[None]] = {}
         self._started = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the plugin has ended as well, and not only been left behind."""
+        return not self._thread.is_alive
 
     def stop(self) -> None:
         """Take nothing more, finish what runs, leave; a second call does not wait for it."""
         if self._stopping.is_set():
-            self._cancel(list(self._running))
+            self._hurried.set()
         self._stopping.set()
 
     async def run(self) -> None:
         """Live until told to stop; raise Misconfigured when the plugin cannot start."""
-        await self._open()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                taking = tasks.create_task(self._take_work(tasks))
-                beating = tasks.create_task(self._beat())
-                await self._stopping.wait()
-                logger.info("runtime draining", running=len(self._running))
-                taking.cancel()
-                await self._finish()
-                beating.cancel()
-        finally:
-            await self._plugin.close()
+        self._kept = await asyncio.to_thread(self._load_kept)
+        async with self._thread:
+            await self._open()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    taking = tasks.create_task(self._take_work(tasks))
+                    beating = tasks.create_task(self._beat())
+                    await self._stopping.wait()
+                    logger.info("runtime draining", running=len(self._running))
+                    taking.cancel()
+                    await self._finish()
+                    beating.cancel()
+            finally:
+                await self._close()
         logger.info("runtime stopped")
+
+    def _load_kept(self) -> list[Kept]:
+        try:
+            return self._outcomes.load()
+        except OSError as error:
+            logger.warning("kept outcomes not read", error=str(error))
+            return []
 
     async def _open(self) -> None:
         try:
-            await self._plugin.open()
+            await self._thread.run(self._plugin.open)
         except Exception as error:
             name = type(self._plugin).__name__
             raise Misconfigured(f"plugin {name} cannot start: {error}") from error
 
+    async def _close(self) -> None:
+        self._thread.abandon_after(CLEAN_UP)
+        try:
+            await self._thread.run(self._plugin.close)
+        except Abandoned:
+            logger.warning("plugin abandoned", error="it does not end")
+
     async def _take_work(self, tasks: asyncio.TaskGroup) -> None:
         while True:
             try:
-                await self._join()
-                await self._check_type()
+                await self._membership.join()
+                # Before we subscribe: what we hold is said with it, and its lease lives on.
+                for _ in range(KEPT_AT_ONCE - len(self._running)):
+                    self._resume(tasks)
                 await self._accept(tasks)
             except Failure as error:
                 logger.warning("shut out by the hub", error=error.message)
@@ -131,177 +135,110 @@ class Daemon:
                 logger.warning("hub away", error=str(error))
                 await asyncio.sleep(FIRST_PAUSE)
 
-    async def _join(self) -> None:
-        """Wait until we are an approved member, becoming one ourselves if we hold the key."""
-        is_asked = False
-        while not await self._is_approved():
-            if not is_asked:
-                logger.info(
-                    "waiting for approval", runtime=self._member.runtime_id, ask=self._advice()
-                )
-                is_asked = True
-            await asyncio.sleep(APPROVAL_PERIOD)
-
-    def _advice(self) -> str:
-        """Give the command by which the colony's owner lets us in."""
-        member = self._member
-        colony = f"--colonyid {member.colony_id}"
-        if self._is_known:
-            return f"colonies runtime approve {member.runtime_id} {colony}"
-        return (
-            f"colonies runtime add --runtimeid {member.runtime_id} --name {member.name} "
-            f"--type {member.runtime_type} --cores {member.cores} --mem {member.mem} "
-            f"--gpus {member.gpus} --approve {colony}"
-        )
-
-    async def _is_approved(self) -> bool:
-        caller = await persist(self._colonies.get_caller)
-        ours = [one for one in caller.memberships if one.colony_id == self._member.colony_id]
-        self._is_known = bool(ours)
-        if any(one.state is Approval.APPROVED for one in ours):
-            return True
-        if self._owner is None:
-            return False
-        owner = self._colonies.acting_as(self._owner)
-        if not ours:
-            await owner.add_runtime(self._member)
-            await owner.approve_runtime(self._member.runtime_id)
-            logger.info("runtime registered", runtime=self._member.runtime_id)
-            return True
-        return False
-
-    async def _check_type(self) -> None:
-        """Say so when the colony knows us as another type: that is what we are given."""
-        known = await self._colonies.get_runtime(self._member.runtime_id)
-        if known.runtime_type != self._member.runtime_type:
-            logger.warning(
-                "registered as another type",
-                runtime=known.runtime_id,
-                registered=known.runtime_type,
-                wanted=self._member.runtime_type,
-            )
+    def _resume(self, tasks: asyncio.TaskGroup) -> None:
+        """Hold and deliver an outcome that was kept, if there is one; then the next."""
+        if self._kept and not self._stopping.is_set():
+            kept = self._kept.pop()
+            task = self._begin(tasks, self._execution(kept.process, kept.outcome))
+            task.add_done_callback(lambda _: self._resume(tasks))
 
     async def _accept(self, tasks: asyncio.TaskGroup) -> None:
+        member = self._membership.member
         work = await self._colonies.subscribe_assignments(
-            self._member.colony_id,
-            credit=self._slots,
-            heartbeat=self._heartbeat,
+            member.colony_id,
+            credit=self._habits.slots,
+            heartbeat=self._habits.heartbeat,
             holding=self._holding,
         )
         logger.info(
             "runtime ready",
-            runtime=self._member.runtime_id,
-            type=self._member.runtime_type,
-            slots=self._slots,
+            runtime=member.runtime_id,
+            type=member.runtime_type,
+            slots=self._habits.slots,
         )
         try:
             async for process in work:
-                self._cancel([process.process_id])  # an earlier attempt of ours is over
-                task = tasks.create_task(self._execute(process))
-                self._running[process.process_id] = _Execution(task, process)
-                self._started.set()
+                if _is_assignment(process):
+                    self._start(tasks, process)
+                else:
+                    self._heed(process)
         finally:
             await asyncio.shield(self._give_back(work))
+
+    def _start(self, tasks: asyncio.TaskGroup, process: Process) -> None:
+        execution = self._execution(process)
+        ours = [one for one in self._running if one.process.process_id == process.process_id]
+        if execution.held in [one.held for one in ours]:
+            return  # said twice
+        for earlier in ours:
+            earlier.stop(Stop.LOST)
+        self._begin(tasks, execution)
+
+    def _execution(self, process: Process, outcome: Outcome | None = None) -> Execution:
+        return Execution(
+            process,
+            self._colonies,
+            plugin=self._plugin,
+            thread=self._thread,
+            delivery=self._delivery,
+            outcome=outcome,
+        )
+
+    def _begin(self, tasks: asyncio.TaskGroup, execution: Execution) -> asyncio.Task[None]:
+        task = self._running[execution] = tasks.create_task(execution.run())
+        task.add_done_callback(lambda _: self._running.pop(execution))
+        self._started.set()
+        return task
+
+    def _heed(self, process: Process) -> None:
+        """Stop what the hub says is not to go on, and know whether somebody cancelled it."""
+        for execution in self._running:
+            ours = execution.process
+            if ours.process_id != process.process_id or ours.attempt > process.attempt:
+                continue
+            if process.is_cancelling and ours.attempt == process.attempt:
+                reason = f": {process.cancel_reason}" if process.cancel_reason else ""
+                execution.stop(Stop.CANCELLED, f"cancelled by {process.cancelled_by}{reason}")
+            else:
+                execution.stop(Stop.LOST)
 
     async def _give_back(self, work: Changes) -> None:
         """Take nothing more; what was pushed meanwhile is somebody else's to run."""
         await work.close()
-        for process in work.unread():
-            await self._release(process)
-
-    async def _execute(self, process: Process) -> None:
-        """Execute one process and have its outcome recorded; no process ends the daemon."""
-        log = logger.bind(process=process.process_id, func=process.spec.func)
-        log.info("process started")
-        try:
-            outcome = await self._outcome(process)
-            if outcome is None:
-                log.warning("process stopped", error="maximum execution time")
-            else:
-                await self._close(process, outcome)
-                log.info("process closed", is_success=outcome.is_success, errors=outcome.errors)
-        except asyncio.CancelledError:
-            log.warning("process stopped", error="no longer ours")
-            if self._stopping.is_set():
-                await self._release(process)
-        except Failure as error:
-            log.warning("outcome refused", error=error.message)
-        finally:
-            # It may have come back to us, as a new execution, while this one was being ended.
-            running = self._running.get(process.process_id)
-            if running and running.process.attempt_token == process.attempt_token:
-                del self._running[process.process_id]
+        unread = [process for process in work.unread() if _is_assignment(process)]
+        await asyncio.gather(*(self._delivery.release(process) for process in unread))
 
     def _holding(self) -> list[Held]:
-        return [
-            Held(process_id=process_id, attempt_token=running.process.attempt_token)
-            for process_id, running in self._running.items()
-        ]
-
-    async def _outcome(self, process: Process) -> Outcome | None:
-        """Give how the execution ended; None when its time ran out, which is the hub's to judge."""
-        limit = process.spec.max_exec_time
-        try:
-            async with asyncio.timeout(limit if limit > 0 else None) as timer:
-                outcome = await self._plugin.execute(process, Job(self._attribute(process)))
-        except TimeoutError as error:
-            return None if timer.expired() else _failure_of(error)
-        except Exception as error:
-            logger.exception("plugin failed", process=process.process_id)
-            return _failure_of(error)
-        if not isinstance(outcome, Outcome):
-            return failure(f"the plugin gave {type(outcome).__name__}, expected an Outcome")
-        return outcome
-
-    def _attribute(self, process: Process) -> Callable[[str, str], Awaitable[None]]:
-        async def add(key: str, value: str) -> None:
-            await self._colonies.add_attribute(
-                process.process_id, key, value, attempt_token=process.attempt_token
-            )
-
-        return add
-
-    async def _close(self, process: Process, outcome: Outcome) -> None:
-        """Record the outcome, however long the hub is away; the same close twice is harmless."""
-        id_, token = process.process_id, process.attempt_token
-        fail = partial(self._colonies.close_failed, id_, attempt_token=token)
-        succeed = partial(self._colonies.close_successful, id_, attempt_token=token)
-        try:
-            if outcome.is_success:
-                await persist(lambda: succeed([storable(text) for text in outcome.output]))
-            else:
-                await persist(lambda: fail([storable(text) for text in outcome.errors]))
-        except Malformed as error:  # too large, mostly: at least that can be said
-            about = "output" if outcome.is_success else "errors"
-            start = "".join(outcome.errors)[:SHORT]
-            reasons = [f"the {about} was refused: {error.message}", *([start] if start else [])]
-            await persist(lambda: fail([storable(text) for text in reasons]))
-
-    async def _release(self, process: Process) -> None:
-        try:
-            await self._colonies.release(process.process_id, attempt_token=process.attempt_token)
-            logger.info("process released", process=process.process_id)
-        except ColoniesError as error:
-            logger.warning("process not released", error=str(error))
+        """Give the attempts that we make: of each process the newest, if it is not over."""
+        alive = [execution for execution in self._running if not execution.is_lost]
+        alive.sort(key=lambda execution: execution.process.attempt)
+        return list({one.process.process_id: one.held for one in alive}.values())
 
     async def _beat(self) -> None:
         """Give signs of life; stop what the hub says is not ours any more."""
-        while True:
-            await self._wait_for_beat()
-            try:
+        async with asyncio.TaskGroup() as asking:
+            while True:
+                await self._wait_for_beat()
                 holding = self._holding()
-                lost = await self._colonies.renew(holding, self._member.colony_id)
-            except ColoniesError as error:
-                logger.debug("heartbeat failed", error=str(error))
-                continue
-            # A newer attempt may have begun while we asked about the older.
-            self._cancel(
-                [
-                    held.process_id
-                    for held in self._holding()
-                    if held in holding and held.process_id in lost
-                ]
-            )
+                try:
+                    ended = await self._colonies.renew(holding, self._membership.member.colony_id)
+                except ColoniesError as error:
+                    logger.debug("heartbeat failed", error=str(error))
+                    continue
+                # A newer attempt may have begun while we asked about the older.
+                for execution in self._running:
+                    is_meant = execution.held in holding and execution.held.process_id in ended
+                    if is_meant and not execution.is_stopping:
+                        asking.create_task(self._look_up(execution))
+
+    async def _look_up(self, execution: Execution) -> None:
+        """Find out why an execution shall stop, as the push that said so may be lost."""
+        try:
+            self._heed(await self._colonies.get_process(execution.held.process_id))
+        except AWAY as error:
+            logger.debug("heartbeat failed", error=str(error))  # the next one says it again
+        except Failure:
+            execution.stop(Stop.LOST)
 
     async def _wait_for_beat(self) -> None:
         """Wait for a heartbeat's time, or a third of the shortest lease that we hold."""
@@ -314,44 +251,31 @@ class Daemon:
                     await self._started.wait()
 
     def _period(self) -> float:
-        leases = [one.process.spec.lease or USUAL_LEASE for one in self._running.values()]
-        return min([self._heartbeat, *(lease / 3 for lease in leases)])
-
-    def _cancel(self, process_ids: list[str]) -> None:
-        for process_id in process_ids:
-            if running := self._running.get(process_id):
-                running.task.cancel()
+        leases = [one.process.spec.lease or USUAL_LEASE for one in self._running]
+        return min([self._habits.heartbeat, *(lease / 3 for lease in leases)])
 
     async def _finish(self) -> None:
-        """Let what runs finish; release what has not in time."""
-        running = [one.task for one in self._running.values()]
-        if running:
-            await asyncio.wait(running, timeout=self._drain)
-            self._cancel(list(self._running))
-            await asyncio.gather(*running, return_exceptions=True)
+        """Let what runs finish; then stop it, and leave on disk what cannot be delivered."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._habits.drain):
+                await self._wait_until_idle(unless=self._hurried)
+        self._delivery.give_up()
+        for execution in self._running:
+            execution.stop(Stop.LEAVING)
+        self._thread.abandon_after(3 * self._plugin.grace + CLEAN_UP)
+        await self._wait_until_idle()
+
+    async def _wait_until_idle(self, unless: asyncio.Event | None = None) -> None:
+        """Wait until nothing runs, or an event."""
+        async with asyncio.TaskGroup() as tasks:
+            event = tasks.create_task((unless or asyncio.Event()).wait())
+            while self._running and not event.done():
+                await asyncio.wait(
+                    {event, *self._running.values()}, return_when=asyncio.FIRST_COMPLETED
+                )
+            event.cancel()
 
 
-async def persist(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a call until the hub answers it."""
-    pause = FIRST_PAUSE
-    while True:
-        try:
-            result = await call()
-        except AWAY as error:
-            if pause == FIRST_PAUSE:
-                logger.warning("hub away, trying again", error=str(error))
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
-        else:
-            if pause != FIRST_PAUSE:
-                logger.info("hub back")
-            return result
-
-
-def storable(text: str) -> str:
-    """Give a text as the hub can keep it: without NUL, and without halves of characters."""
-    return text.replace("\0", "").encode(errors="replace").decode()
-
-
-def _failure_of(error: Exception) -> Outcome:
-    return failure(f"{type(error).__name__}: {error}")
+def _is_assignment(process: Process) -> bool:
+    """Whether a push is a new assignment; else it is about one that we have, and to stop it."""
+    return process.state is State.RUNNING and not process.is_cancelling

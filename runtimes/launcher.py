@@ -12,10 +12,12 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import click
 import msgspec
+from platformdirs import user_state_path
 
 from colonies import logs, settings
 from colonies.client import Keychain, connect
@@ -27,12 +29,17 @@ from colonies.options import CLIENT, flags_for, setting_options
 from colonies.settings import Settings
 from colonies.version import __version__
 from runtimes.base import Help, Runtime
-from runtimes.daemon import Daemon
+from runtimes.daemon import Daemon, Habits
+from runtimes.membership import Membership
+from runtimes.outcomes import Outcomes
 
 GROUP = "colonies.runtimes"
 
 USAGE = 2
 """The exit code for a setting, a key or a plugin that is wrong."""
+
+STUCK = 3
+"""The exit code after a plugin that could not be ended."""
 
 
 class Plugins(click.Group):
@@ -106,6 +113,14 @@ def _habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
         _number("--slots", click.IntRange(1, 10_000), 1, "Processes run at once."),
         _number("--heartbeat", click.FloatRange(0.1, 3600), 10, "Seconds between signs of life."),
         _number("--drain", click.FloatRange(0), 30, "Seconds that work has after SIGTERM."),
+        _number("--grace", click.FloatRange(0), 5, "Seconds that stopped work has to clean up."),
+        click.option(
+            "--state-dir",
+            type=click.Path(file_okay=False, path_type=Path),
+            envvar="COLONIES_STATE_DIR",
+            show_envvar=True,
+            help="Folder of outcomes not yet delivered (default: the user's state folder).",
+        ),
         click.option("-v", "--verbose", is_flag=True, help="Log every call."),
     ]
 
@@ -176,26 +191,34 @@ def _run(plugin: type[Runtime], name: str, plugin_settings: Any, options: dict[s
         gpus=options["gpus"],
         cpu=platform.machine(),
     )
-    asyncio.run(_live(config, plugin(plugin_settings), member, key, options))
+    runtime = plugin(plugin_settings)
+    runtime.grace = options["grace"]
+    if not asyncio.run(_live(config, runtime, member, key, options)):
+        # A thread of the plugin is stuck, and would hold up the interpreter's own end as well.
+        sys.stderr.flush()
+        os._exit(STUCK)
 
 
 async def _live(
     config: Settings, plugin: Runtime, member: Member, key: PrivateKey, options: dict[str, Any]
-) -> None:
+) -> bool:
+    """Run until told to stop; says whether the plugin has ended too."""
+    state_folder = options["state_dir"] or user_state_path("colonies")
     async with connect(config, key=key) as colonies:
         daemon = Daemon(
             colonies,
             plugin,
-            member=member,
-            owner=_owner(config),
-            slots=options["slots"],
-            heartbeat=options["heartbeat"],
-            drain=options["drain"],
+            membership=Membership(colonies, member, _owner(config)),
+            outcomes=Outcomes(state_folder.expanduser(), member.runtime_id, member.colony_id),
+            habits=Habits(
+                slots=options["slots"], heartbeat=options["heartbeat"], drain=options["drain"]
+            ),
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, daemon.stop)
         await daemon.run()
+        return daemon.is_ended
 
 
 def _identity(config: Settings, label: str, runtime_id: str | None) -> PrivateKey:

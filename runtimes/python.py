@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -38,11 +40,19 @@ class Python(Runtime):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._idle: list[_Interpreter] = []
+        self._busy: dict[tuple[str, str], _Interpreter] = {}
 
     async def close(self) -> None:
         """End the interpreters that are kept."""
         while self._idle:
-            await self._idle.pop().end()
+            await self._idle.pop().end(self.grace)
+
+    async def cancel(self, process: Process) -> bool:
+        """Interrupt the function: it sees KeyboardInterrupt, or CancelledError if it is async."""
+        interpreter = self._busy.get(_attempt(process))
+        if interpreter:
+            interpreter.interrupt()
+        return interpreter is not None
 
     async def execute(self, process: Process, job: Job) -> Outcome:
         """Call the function; an exception is a failure with its text."""
@@ -55,14 +65,17 @@ class Python(Runtime):
         except ValueError as error:
             return failure(str(error))
         interpreter = self._idle.pop() if self._idle else await _Interpreter.start(self._path())
+        self._busy[_attempt(process)] = interpreter
+        is_fit = False
         try:
             outcome = await interpreter.call(process, environment)
-        except BaseException:
-            # Whatever state it is in now, nobody shall inherit it.
-            await asyncio.shield(interpreter.end())
-            raise
-        if interpreter.is_alive:
-            self._idle.append(interpreter)
+            is_fit = interpreter.is_fit
+        finally:
+            del self._busy[_attempt(process)]
+            if is_fit:
+                self._idle.append(interpreter)
+            else:  # whatever state it is in now, nobody shall inherit it
+                await asyncio.shield(interpreter.end(self.grace))
         return outcome
 
     def _allows(self, module: str) -> bool:
@@ -78,6 +91,7 @@ class _Interpreter:
 
     def __init__(self, child: asyncio.subprocess.Process) -> None:
         self._child = child
+        self._is_interrupted = False
 
     @classmethod
     async def start(cls, path: list[str]) -> _Interpreter:
@@ -96,8 +110,16 @@ class _Interpreter:
         return cls(child)
 
     @property
-    def is_alive(self) -> bool:
-        return self._child.returncode is None
+    def is_fit(self) -> bool:
+        """Whether it can take another call."""
+        return self._child.returncode is None and not self._is_interrupted
+
+    def interrupt(self) -> None:
+        if self._is_interrupted:
+            return  # a second time would hit the function's own clean-up
+        self._is_interrupted = True
+        with suppress(ProcessLookupError):
+            self._child.send_signal(signal.SIGINT)
 
     async def call(self, process: Process, environment: dict[str, str]) -> Outcome:
         spec = process.spec
@@ -118,11 +140,18 @@ class _Interpreter:
             answer = b""
         if not answer:
             code = await self._child.wait()
+            if self._is_interrupted:
+                raise asyncio.CancelledError  # it ended as it was asked to
             return failure(f"the interpreter ended with code {code}")
         reply = json.loads(answer)
         return Outcome(
             output=reply["output"], errors=reply["errors"], is_success=not reply["errors"]
         )
 
-    async def end(self) -> None:
-        await end_group(self._child)
+    async def end(self, grace: float) -> None:
+        await end_group(self._child, grace)
+
+
+def _attempt(process: Process) -> tuple[str, str]:
+    """Tell an attempt from another one of the same process, which may overlap."""
+    return process.process_id, process.attempt_token

@@ -2,6 +2,7 @@
 
 A request is ``{"func", "args", "kwargs", "env"}``, the answer ``{"output", "errors"}``. Both
 pipes are taken away from the functions first: they read nothing, and print to standard error.
+An interrupt (SIGINT) is for the function; if it does not say otherwise, the child ends with it.
 """
 
 from __future__ import annotations
@@ -11,20 +12,33 @@ import importlib
 import inspect
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
 from colonies.core.process import decode_argument, encode_argument
 
+INTERRUPTED = 130
+"""The exit code of a call that was interrupted, as shells have it."""
+
 
 def main() -> None:
-    """Answer requests until there are no more."""
-    sys.path[:0] = sys.argv[1:]
-    requests, answers = _take_pipes()
-    for line in requests:
-        answers.write(json.dumps(_answer(json.loads(line))) + "\n")
-        answers.flush()
+    """Answer requests until there are no more, or one is interrupted."""
+    # Whoever starts us may ignore interrupts, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        sys.path[:0] = sys.argv[1:]
+        requests, answers = _take_pipes()
+        for line in requests:
+            answer = json.dumps(_answer(json.loads(line)))
+            # An answer is whole or not there.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            answers.write(answer + "\n")
+            answers.flush()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(INTERRUPTED)
 
 
 def _take_pipes() -> tuple[TextIO, TextIO]:

@@ -46,7 +46,7 @@ class Shell(Runtime):
         try:
             return await self._follow(child)
         finally:
-            await asyncio.shield(end_group(child.process))
+            await asyncio.shield(end_group(child.process, self.grace))
 
     def _argv(self, process: Process) -> list[str]:
         words = [process.spec.func, *(_word(text) for text in process.spec.args)]

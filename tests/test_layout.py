@@ -24,7 +24,8 @@ CATCH_ALL = {
     "colonies/server/connection.py": 1,  # one message must not take the others down
     "colonies/server/dispatch.py": 1,  # here errors become replies
     "colonies/server/ticker.py": 1,  # the pass goes on
-    "runtimes/daemon.py": 2,  # a process that broke is closed as failed; a plugin may not start
+    "runtimes/daemon.py": 1,  # a plugin may not start
+    "runtimes/execution.py": 2,  # a process that broke is closed as failed; so may the asking
     "runtimes/python_child.py": 1,  # whatever a function raises is its answer
 }
 

@@ -158,14 +158,8 @@ class Colonies(Asking):
         Raises NothingToAssign when there is none. A ``leased`` process is to be renewed, or it
         goes to somebody else.
         """
-        fields = {
-            "colonyid": self._colony(colony_id),
-            "timeout": timeout,
-            "latest": latest,
-            "leased": leased,
-        }
-        wait = max(0, timeout)
-        return await self._ask(Process, "assignprocessmsg", fields, self._key(), wait)
+        fields = {"colonyid": self._colony(colony_id), "latest": latest, "leased": leased}
+        return await self._ask(Process, "assignprocessmsg", fields, self._key(), wait=timeout)
 
     async def get_process_hist(
         self, state: State, seconds: int, *, colony_id: str = "", runtime_id: str = ""

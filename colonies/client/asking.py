@@ -95,18 +95,23 @@ class Asking(Closing):
         payload_type: str,
         fields: Mapping[str, Any],
         key: PrivateKey | None,
-        wait: float = 0.0,
+        wait: int = 0,
     ) -> T:
-        """Ask until there is an answer; it may take ``wait`` seconds on purpose."""
+        """Ask until there is an answer; it may take ``wait`` seconds on purpose, if above 0.
+
+        Whoever waits says how long; when asking again, no longer than there is time left.
+        """
         request = new_request_id()
-        patience = wait + self.settings.try_timeout
+        patience = self.settings.try_timeout
 
         async def ask(left: float) -> T:
-            timeout = min(patience, left)
-            reply = await self._transport.call(payload_type, fields, key, timeout, req=request)
+            longest = max(1, min(wait, int(left - patience))) if wait > 0 else wait
+            timed = {**fields, "timeout": longest} if wait else fields
+            timeout = min(max(0, longest) + patience, left)
+            reply = await self._transport.call(payload_type, timed, key, timeout, req=request)
             return open_reply(reply, kind)
 
-        return await self._insist(ask, wait)
+        return await self._insist(ask, max(0, wait))
 
     async def _insist(self, work: Callable[[float], Awaitable[T]], wait: float = 0.0) -> T:
         transport = self._transport

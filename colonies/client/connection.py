@@ -208,14 +208,17 @@ class Connection(Closing):
 
         async def send(name: str) -> None:
             async with asyncio.timeout(timeout):
+                websocket = await self._open()
                 reply = await self._exchange(name, seal(payload_type, fields(), key, name))
             open_reply(reply, msgspec.Raw)
+            if websocket is not self._websocket:
+                raise ConnectionLost("the hub hung up after it had subscribed us")
             self._subscribed.add(name)
 
         self._streams[stream.name] = stream
-        self._subscribers[stream.name] = send
         try:
             await send(stream.name)
+            self._subscribers[stream.name] = send
         except TimeoutError:
             self._abandon(stream, key)
             raise DeadlineExceeded(f"no answer within {timeout:g} s") from None

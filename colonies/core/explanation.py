@@ -87,8 +87,10 @@ def _why_nobody(process: Process, standing: Standing) -> Iterator[str]:
     conditions = process.spec.conditions
     if conditions.is_addressed:
         yield "none of the runtimes that it is for is an approved runtime of the colony"
-    else:
+    elif conditions.runtime_type:
         yield f"no approved runtime of type {conditions.runtime_type}"
+    else:
+        yield "it is for runtimes without a type, and none of those is approved"
     if standing.pending:
         yield f"{standing.pending} {_wait(standing.pending)} for approval"
     if standing.rejected:
@@ -100,9 +102,9 @@ def _why_not_fit(process: Process, standing: Standing) -> Iterator[str]:
     of_them = "of them" if conditions.is_addressed else f"of type {conditions.runtime_type}"
     for count, fault in (
         (standing.excluded, "not among the runtimes that it is for"),
-        (standing.with_too_few_cores, f"fewer than {conditions.cores} cores"),
+        (standing.with_too_few_cores, f"fewer than {_count(conditions.cores, 'core')}"),
         (standing.with_too_little_memory, f"less than {conditions.mem} MiB of memory"),
-        (standing.with_too_few_gpus, f"fewer than {conditions.gpus} GPUs"),
+        (standing.with_too_few_gpus, f"fewer than {_count(conditions.gpus, 'GPU')}"),
     ):
         if count:
             verb = _are(count) if fault.startswith("not") else _have(count)
@@ -124,6 +126,10 @@ def _why_not_taken(standing: Standing) -> Iterator[str]:
     if standing.ahead:
         amount = f"more than {MOST_AHEAD}" if standing.ahead > MOST_AHEAD else str(standing.ahead)
         yield f"{amount} ahead of it in the queue"
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _are(count: int) -> str:

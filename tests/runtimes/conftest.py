@@ -1,9 +1,16 @@
-"""Plugins on their own, without a hub."""
+"""Plugins on their own, without a hub, and ``colonies-run`` at a real one."""
+
+import asyncio
+import sys
+from pathlib import Path
 
 import pytest
 
 from colonies.core.process import Conditions, Process, ProcessSpec, State
 from runtimes.base import Job
+from tests.programs import Program, environment
+
+COMMAND = Path(sys.executable).with_name("colonies-run")
 
 
 @pytest.fixture
@@ -32,3 +39,44 @@ def process_of():
         )
 
     return make
+
+
+@pytest.fixture
+def launch(server, colony, people, tmp_path):
+    """Start a plugin, by default with the colony owner's key, so that it lets itself in."""
+
+    def make(name, *options, owner=True, **env):
+        settings = {
+            **environment(server, colony),
+            "COLONIES_KEYCHAIN": str(tmp_path / "keychain"),
+            **({"COLONIES_COLONYPRVKEY": people.colony_owner.hex} if owner else {}),
+            **env,
+        }
+        return Program(COMMAND, name, *options, env=settings)
+
+    return make
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A folder of installed packages: plugins by name, as the source of a class."""
+
+    def install(**plugins):
+        metadata = tmp_path / "site" / "their.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their\nVersion: 1\n")
+        names = "".join(f"{name} = their_{name}:Plugin\n" for name in plugins)
+        (metadata / "entry_points.txt").write_text(f"[colonies.runtimes]\n{names}")
+        for name, source in plugins.items():
+            code = f"from runtimes.base import Runtime, success\n{source}"
+            (tmp_path / "site" / f"their_{name}.py").write_text(code)
+        return {"PYTHONPATH": str(tmp_path / "site")}
+
+    return install
+
+
+async def passes_until(server, happened):
+    """Let the hub do what is due until something has come of it."""
+    async with asyncio.timeout(20):
+        while not await happened():
+            await server.ticker.run_once()

@@ -1,7 +1,10 @@
 """What the tests let the `python` runtime call."""
 
 import asyncio
+import contextlib
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -64,6 +67,58 @@ def see(name):
 def sleep_for_ever(fifo):
     Path(fifo).write_text(str(os.getpid()))
     time.sleep(1000)
+
+
+def tidy(fifo, path):
+    """Say that we are here, wait to be interrupted, and clean up."""
+    try:
+        Path(fifo).write_text(str(os.getpid()))
+        time.sleep(1000)
+    except KeyboardInterrupt:
+        Path(path).write_text("tidy")
+        raise
+
+
+async def tidy_later(fifo, path):
+    try:
+        Path(fifo).write_text(str(os.getpid()))
+        await asyncio.sleep(1000)
+    except asyncio.CancelledError:
+        Path(path).write_text("tidy")
+        raise
+
+
+def finish(fifo, value):
+    with contextlib.suppress(KeyboardInterrupt):
+        Path(fifo).write_text(str(os.getpid()))
+        time.sleep(1000)
+    return value
+
+
+async def finish_later(fifo, value):
+    with contextlib.suppress(asyncio.CancelledError):
+        Path(fifo).write_text(str(os.getpid()))
+        await asyncio.sleep(1000)
+    return value
+
+
+def stubborn(fifo):
+    """Take no notice of interrupts, nor does a child of ours."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    child = subprocess.Popen(["sleep", "1000"])  # inherits what is ignored
+    Path(fifo).write_text(f"{os.getpid()} {child.pid}")
+    time.sleep(1000)
+
+
+def stubborn_once(folder):
+    """The first time take no notice, until something is in ``go``; be quick after that."""
+    try:
+        Path(folder, "first").mkdir()
+    except FileExistsError:
+        return "second"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return Path(folder, "go").read_text()
 
 
 not_callable = 1

@@ -1,12 +1,9 @@
 """``colonies-run`` as the program that it is, at a real hub."""
 
-import asyncio
 import contextlib
 import os
 import re
 import signal
-import sys
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,27 +11,11 @@ import pytest
 from colonies.client import Keychain, connect
 from colonies.core.process import State
 from colonies.server.app import Server
-from tests.programs import ROOT, Program, environment
+from tests.programs import ROOT, Program
+from tests.runtimes.conftest import COMMAND, passes_until
 from tests.server.doors import until
 
-COMMAND = Path(sys.executable).with_name("colonies-run")
 FUNCTIONS = "tests.runtimes.functions"
-
-
-@pytest.fixture
-def launch(server, colony, people, tmp_path):
-    """Start a plugin, by default with the colony owner's key, so that it lets itself in."""
-
-    def make(name, *options, owner=True, **env):
-        settings = {
-            **environment(server, colony),
-            "COLONIES_KEYCHAIN": str(tmp_path / "keychain"),
-            **({"COLONIES_COLONYPRVKEY": people.colony_owner.hex} if owner else {}),
-            **env,
-        }
-        return Program(COMMAND, name, *options, env=settings)
-
-    return make
 
 
 async def test_it_lets_itself_in_works_and_leaves_on_sigterm(launch, member):
@@ -119,7 +100,7 @@ async def test_what_the_hub_takes_away_is_stopped(launch, member):
         process = await member.submit("sleep", 1000, runtime_type="shell")
         await running.line_with("process started")
         await member.delete_process(process.id)
-        await running.line_with("no longer ours")
+        await running.line_with("process stopped", "no longer ours")
 
 
 async def test_draining_finishes_what_runs_and_takes_nothing_more(launch, member, tmp_path):
@@ -175,13 +156,6 @@ def once(tmp_path):
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
-async def passes_until(server, happened):
-    """Let the hub do what is due until something has come of it."""
-    async with asyncio.timeout(20):
-        while not await happened():
-            await server.ticker.run_once()
-
-
 @pytest.mark.settings(tick=0.1)
 async def test_what_a_killed_runtime_was_running_goes_to_another(launch, member, server, once):
     async with launch("shell", "--name", "one") as killed:
@@ -223,7 +197,7 @@ async def test_who_was_stopped_beyond_the_lease_is_told_to_stop_and_lives_on(
 
         await passes_until(server, is_done)
         stopped.send(signal.SIGCONT)
-        await stopped.line_with("no longer ours")
+        await stopped.line_with("process stopped", "no longer ours")
         done = await member.get_process(process.id)
         assert (State.SUCCESS, ["done"]) == (done.state, done.output)
         assert done.assigned_runtime_id != identity
@@ -259,24 +233,6 @@ async def test_help_shows_the_settings_of_the_plugin(launch):
     assert "--allow-shell" in text
     assert "COLONIES_SHELL_ALLOW_SHELL" in text
     assert "--colonyid" in text
-
-
-@pytest.fixture
-def site(tmp_path):
-    """A folder of installed packages: plugins by name, as the source of a class."""
-
-    def install(**plugins):
-        metadata = tmp_path / "site" / "their.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: their\nVersion: 1\n")
-        names = "".join(f"{name} = their_{name}:Plugin\n" for name in plugins)
-        (metadata / "entry_points.txt").write_text(f"[colonies.runtimes]\n{names}")
-        for name, source in plugins.items():
-            code = f"from runtimes.base import Runtime, success\n{source}"
-            (tmp_path / "site" / f"their_{name}.py").write_text(code)
-        return {"PYTHONPATH": str(tmp_path / "site")}
-
-    return install
 
 
 SHOUT = """
@@ -354,7 +310,7 @@ async def test_a_key_that_no_plugin_knows_is_refused(launch, tmp_path):
 
 
 async def test_without_a_hub_it_says_so_and_goes_on_trying(launch):
-    async with launch("shell", COLONIES_SERVERPORT="1") as running:
+    async with launch("shell", COLONIES_SERVERPORT="1", COLONIES_TIMEOUT="1") as running:
         await running.line_with("hub away, trying again", "no hub at")
         running.send(signal.SIGTERM)
         assert 0 == await running.finish()

@@ -19,16 +19,25 @@ async def runtime():
 
 
 @pytest.fixture
-def call(runtime, job, process_of):
-    """Call a function of ours as a process would."""
+def calling(process_of):
+    """Make a process that calls a function of ours."""
 
-    async def execute(name, *args, **kwargs):
-        process = process_of(
+    def make(name, *args, **kwargs):
+        return process_of(
             f"{MODULE}:{name}",
             *(encode_argument(arg) for arg in args),
             kwargs={key: encode_argument(value) for key, value in kwargs.items()},
         )
-        return await runtime.execute(process, job)
+
+    return make
+
+
+@pytest.fixture
+def call(runtime, job, calling):
+    """Call a function of ours as a process would."""
+
+    async def execute(name, *args, **kwargs):
+        return await runtime.execute(calling(name, *args, **kwargs), job)
 
     return execute
 
@@ -118,3 +127,55 @@ async def test_cancelling_stops_a_function_in_the_middle(call, tmp_path):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await gone(pid)
+
+
+@pytest.fixture
+def interrupted(runtime, job, calling, tmp_path):
+    """Call a function and ask it to end when it is in the middle; give how it ended."""
+
+    async def execute(name, *args):
+        fifo = tmp_path / "ready"
+        os.mkfifo(fifo)
+        process = calling(name, str(fifo), *args)
+        task = asyncio.create_task(runtime.execute(process, job))
+        pid = int(await asyncio.to_thread(fifo.read_text))
+        assert await runtime.cancel(process)
+        assert await runtime.cancel(process)  # once more is harmless
+        await asyncio.wait({task})
+        assert await gone(pid)  # nobody inherits the interpreter
+        return task
+
+    return execute
+
+
+@pytest.mark.parametrize("name", ["tidy", "tidy_later"])
+async def test_a_function_that_is_asked_to_end_can_clean_up(interrupted, tmp_path, name):
+    task = await interrupted(name, str(tmp_path / "trace"))
+    assert task.cancelled()
+    assert "tidy" == (tmp_path / "trace").read_text()
+
+
+@pytest.mark.parametrize("name", ["finish", "finish_later"])
+async def test_a_function_that_is_asked_to_end_may_give_a_value(interrupted, name):
+    outcome = (await interrupted(name, 7)).result()
+    assert (True, ["7"]) == (outcome.is_success, outcome.output)
+
+
+async def test_a_function_that_takes_no_notice_is_ended_with_its_children(
+    runtime, job, calling, tmp_path
+):
+    runtime.grace = 0.1
+    fifo = tmp_path / "ready"
+    os.mkfifo(fifo)
+    process = calling("stubborn", str(fifo))
+    task = asyncio.create_task(runtime.execute(process, job))
+    pids = (await asyncio.to_thread(fifo.read_text)).split()
+    assert await runtime.cancel(process)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [True, True] == [await gone(int(pid)) for pid in pids]
+
+
+async def test_what_does_not_run_cannot_be_asked_to_end(runtime, calling):
+    assert not await runtime.cancel(calling("pid"))

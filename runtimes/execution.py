@@ -1,0 +1,160 @@
+"""One execution: run by the plugin, ended when it must, and its outcome delivered.
+
+An execution ends in one of three ways: with an outcome of its own, which is delivered; because it
+was cancelled, which is delivered too; or because its time is over, it is not ours any more or the
+runtime leaves, and then there is nothing to say but, in the last case, that others may have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import IntEnum
+
+import structlog
+
+from colonies.client import Colonies
+from colonies.core.process import Held, Process
+from runtimes.base import Job, Outcome, Runtime, failure
+from runtimes.delivery import Delivery
+from runtimes.loop import Abandoned, LoopThread
+
+logger = structlog.get_logger()
+
+
+class Stop(IntEnum):
+    """Why an execution is ended; of several reasons the highest counts."""
+
+    LEAVING = 1
+    OVERTIME = 2
+    LOST = 3
+    CANCELLED = 4
+
+
+_TEXTS = {
+    Stop.LEAVING: "the runtime leaves",
+    Stop.OVERTIME: "maximum execution time",
+    Stop.LOST: "no longer ours",
+}
+
+
+class Execution:
+    """One attempt at a process, from its assignment until nothing is left to be said about it."""
+
+    def __init__(
+        self,
+        process: Process,
+        colonies: Colonies,
+        *,
+        plugin: Runtime,
+        thread: LoopThread,
+        delivery: Delivery,
+        outcome: Outcome | None = None,
+    ) -> None:
+        """Take what there is to do, or the kept ``outcome`` of what was done by another start."""
+        self.process = process
+        self.held = Held(process_id=process.process_id, attempt_token=process.attempt_token)
+        self._colonies = colonies
+        self._plugin = plugin
+        self._thread = thread
+        self._delivery = delivery
+        self._kept = outcome
+        self._reason: Stop | None = None
+        self._text = ""
+        self._told = asyncio.Event()
+        self._is_cut_off = False
+        self._is_abandoned = False
+        self._log = logger.bind(process=process.process_id, func=process.spec.func)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._reason is not None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the attempt is over for the hub, whatever we do."""
+        return self._reason is Stop.LOST
+
+    def stop(self, reason: Stop, text: str = "") -> None:
+        """End it in good order, or else at once; what has ended already is still delivered."""
+        if self._reason is None or reason > self._reason:
+            self._reason, self._text = reason, text or _TEXTS[reason]
+        self._told.set()
+
+    async def run(self) -> None:
+        """See it to its end; no process ends whoever calls this."""
+        if self._kept:
+            await self._delivery.deliver(self.process, self._kept, is_kept=True)
+            return
+        self._log.info("process started")
+        outcome = await self._work()
+        if self._is_abandoned:
+            return  # the plugin may be at it still: nobody else shall be, until the lease is over
+        if outcome is None:
+            self._log.warning("process stopped", error=self._text)
+            if self._reason is Stop.CANCELLED:
+                outcome = failure(self._text)
+        if outcome:
+            await self._delivery.deliver(self.process, outcome)
+        elif self._reason is Stop.LEAVING:
+            await self._delivery.release(self.process)
+
+    async def _work(self) -> Outcome | None:
+        """Have the plugin execute; gives None when it was stopped without an outcome."""
+        async with asyncio.TaskGroup() as tasks:
+            working = tasks.create_task(self._execute())
+            ending = tasks.create_task(self._end_when_told(working))
+            await asyncio.wait({working})
+            ending.cancel()
+        if not working.cancelled():
+            return working.result()
+        return None if self.is_stopping else failure("the execution cancelled itself")
+
+    async def _execute(self) -> Outcome | None:
+        try:
+            outcome = await self._thread.run(
+                self._plugin.execute, self.process, Job(self._attribute)
+            )
+        except Abandoned:
+            self._is_abandoned = True
+            self._log.warning("process abandoned", error="the plugin does not end it")
+            return None
+        except Exception as error:
+            logger.exception("plugin failed", process=self.process.process_id)
+            # What goes wrong in being cut off says nothing about the process.
+            return None if self._is_cut_off else failure(f"{type(error).__name__}: {error}")
+        if not isinstance(outcome, Outcome):
+            return failure(f"the plugin gave {type(outcome).__name__}, expected an Outcome")
+        return outcome
+
+    async def _attribute(self, key: str, value: str) -> None:
+        """Attach an attribute; called on the plugin's loop, done on the hub's."""
+        adding = self._colonies.add_attribute(
+            self.process.process_id, key, value, attempt_token=self.process.attempt_token
+        )
+        await self._thread.run_back(adding)
+
+    async def _end_when_told(self, working: asyncio.Task[Outcome | None]) -> None:
+        """End the work when told to or when its time is over: by asking, then by cancelling."""
+        limit = self.process.spec.max_exec_time
+        try:
+            async with asyncio.timeout(limit if limit > 0 else None):
+                await self._told.wait()
+        except TimeoutError:
+            self.stop(Stop.OVERTIME)
+        self._log.info("process stopping", error=self._text)
+        if await self._ask_to_end():
+            await asyncio.wait({working}, timeout=self._plugin.grace)
+        self._is_cut_off = True
+        working.cancel()
+
+    async def _ask_to_end(self) -> bool:
+        """Whether the plugin has asked the execution to end by itself."""
+        try:
+            async with asyncio.timeout(self._plugin.grace):
+                return await self._thread.run(self._plugin.cancel, self.process)
+        except (TimeoutError, Abandoned):
+            return False
+        except Exception:
+            logger.exception("plugin failed to cancel", process=self.process.process_id)
+            return False
