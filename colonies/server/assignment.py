@@ -14,13 +14,14 @@ from time import monotonic
 
 import msgspec
 
-from colonies.core.errors import NothingToAssign, Unavailable
+from colonies.core.errors import Conflict, Failure, NothingToAssign, Unavailable
 from colonies.core.process import Held, Process
 from colonies.core.runtime import Runtime
 from colonies.server import lifecycle
 from colonies.server.call import Call, Peer
 from colonies.server.db import Database
 from colonies.server.hub import Hub, Waiter
+from colonies.server.intent import recall
 
 CLAIM_BATCH = 100
 """Processes claimed by one statement; more are no faster."""
@@ -44,19 +45,47 @@ async def assign(
     with call.hub.waiting(runtime) as waiter, call.peer.when_gone(waiter.stir):
         while not call.peer.is_gone:
             offer = call.hub.line_up(waiter)
-            if claimed := await lifecycle.claim(
-                call.db, runtime, latest=latest, is_leased=is_leased, intent=call.intent
-            ):
+            try:
+                claimed = await lifecycle.claim(
+                    call.db, runtime, latest=latest, is_leased=is_leased, intent=call.intent
+                )
+            except Failure as failure:
+                call.hub.decline(offer)
+                if held := await _assigned_before(call, runtime):
+                    return held
+                if type(failure) is not Conflict:
+                    raise
+                continue  # that assignment is over, and forgotten: claim anew
+            if claimed:
                 call.hub.pass_on(offer, claimed)
                 if call.peer.is_gone:
                     await take_back(call.db, call.hub, claimed[0])
                     break
                 call.publish(without_token(claimed[0]))
                 return claimed[0]
+            if held := await _assigned_before(call, runtime):
+                return held
             with call.peer.stand_aside():
                 if timeout <= 0 or not await _stirred_before(deadline, waiter):
                     break
     raise nothing
+
+
+async def _assigned_before(call: Call, runtime: Runtime) -> Process | None:
+    """Give what this very request was assigned, if that attempt lives; else forget the request."""
+    seen = await recall(call.db, call.intent)
+    if seen is None:
+        return None
+    held = await lifecycle.get_assigned(call.db, seen.process_id, seen.attempt, runtime)
+    if held is None:
+        await call.db.execute(
+            "delete_request",
+            caller=call.intent.caller,
+            request=call.intent.request,
+            process_id=seen.process_id,
+            attempt=seen.attempt,
+        )
+    return held
 
 
 async def _stirred_before(deadline: float, waiter: Waiter) -> bool:

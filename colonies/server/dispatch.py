@@ -12,9 +12,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from time import perf_counter
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -22,7 +25,6 @@ import structlog
 from colonies.core import wire
 from colonies.core.envelope import Envelope, Reply, Security, error_reply, pack, unpack
 from colonies.core.errors import (
-    Conflict,
     Failure,
     Forbidden,
     Malformed,
@@ -34,7 +36,7 @@ from colonies.core.identity import recover
 from colonies.server.call import Call, Peer
 from colonies.server.db import Database
 from colonies.server.hub import Hub
-from colonies.server.intent import Seen, intent_of
+from colonies.server.intent import intent_of, recall
 from colonies.server.members import Members
 from colonies.server.metrics import Metrics
 from colonies.server.rpc import Request, Rpc
@@ -55,10 +57,6 @@ class _Head(wire.Wire):
     sec: Security = Security()
 
 
-FIRST_TIME = (Forbidden, Unavailable)
-"""Failures that do not mean that the request was done before."""
-
-
 class Dispatcher:
     """Answers messages; never raises."""
 
@@ -77,6 +75,7 @@ class Dispatcher:
         self._members = Members(db)
         self._settings = settings
         self._metrics = metrics
+        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def answer(self, raw: bytes, peer: Peer) -> tuple[Reply, Failure | None]:
         """Give the reply to one message, and the failure that it carries if it does."""
@@ -118,15 +117,19 @@ class Dispatcher:
             call.peer.authenticate()
         head, msg = _request(rpc, envelope)
         call.intent = intent_of(call.caller, head.sec.req, rpc.payload_type, msg)
-        try:
-            subject = await rpc.rule.check(call, msg)
-            result = await rpc.handler(call, msg, subject)
-        except FIRST_TIME:
-            raise
-        except Failure as failure:
-            result = await _answer_again(rpc, call, msg, failure)
+        async with self._turn(call):
+            result = await _do(rpc, call, msg)
         self._hub.publish(call.changed)
         return Reply(payload_type=rpc.payload_type, payload=_payload(result))
+
+    def _turn(self, call: Call) -> AbstractAsyncContextManager[None]:
+        """Have the same request, sent twice, be looked at one after the other."""
+        if not call.intent.request:
+            return nullcontext()
+        key = (call.intent.caller, call.intent.request)
+        turn = self._turns.get(key) or asyncio.Lock()
+        self._turns[key] = turn
+        return turn
 
     def _record(self, rpc: str, call: Call, seconds: float, failure: Failure | None) -> None:
         status = failure.status if failure else OK
@@ -141,18 +144,27 @@ class Dispatcher:
         )
 
 
+async def _do(rpc: Rpc, call: Call, msg: Request) -> Any:
+    """Do what is asked, or give the first answer if it was done before."""
+    try:
+        subject = await rpc.rule.check(call, msg)
+    except Forbidden:
+        raise  # nothing can be learned by those who may not call
+    except Failure as failure:
+        return await _answer_again(rpc, call, msg, failure)
+    try:
+        return await rpc.handler(call, msg, subject)
+    except Unavailable:
+        raise
+    except Failure as failure:
+        return await _answer_again(rpc, call, msg, failure)
+
+
 async def _answer_again(rpc: Rpc, call: Call, msg: Request, failure: Failure) -> Any:
     """Give the first answer if it was because the request was done before that it failed now."""
-    intent = call.intent
-    if not intent.request:
-        raise failure
-    seen = await call.db.fetch_maybe(
-        Seen, "get_request", caller=intent.caller, request=intent.request
-    )
+    seen = await recall(call.db, call.intent)
     if seen is None:
         raise failure
-    if seen.digest != intent.digest:
-        raise Conflict("sec.req: was used for another request", field="sec.req")
     return await rpc.again(call, msg, seen)
 
 

@@ -170,6 +170,7 @@ class Hub:
         for holder in set(self._holders.values()):
             attempts, age = holder.renewals()
             held += attempts
+            self._heard |= {(one.colony_ids[0], one.runtime_id) for one in attempts}
             ages += [age] * len(attempts)
         return held, ages
 
@@ -206,12 +207,16 @@ class Hub:
         if offer and taken and offer.process_id not in {one.process_id for one in taken}:
             self.offer(offer)
 
+    def decline(self, offer: Process | None) -> None:
+        """Offer to the next one what somebody was woken for who cannot take it."""
+        if offer:
+            self.offer(offer)
+
     def step_out(self, waiter: Waiter) -> None:
         """Leave the line; an offer that was not looked at is somebody else's chance."""
         self._leave_line(waiter)
         offer, waiter.offer = waiter.offer, None
-        if offer is not None:
-            self.offer(offer)
+        self.decline(offer)
 
     def _leave_line(self, waiter: Waiter) -> None:
         for line, key in self._lines(waiter.runtime):

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from colonies.core import wire
+from colonies.core.errors import Conflict
+from colonies.server.db import Statements
 
 DIGEST_BYTES = 16
 
@@ -33,9 +35,14 @@ NOBODYS = Intent()
 
 
 def intent_of(caller: str, request: str, payload_type: str, msg: Any) -> Intent:
-    """Give the intention behind a request; its digest tells it from others of the same id."""
+    """Give the intention behind a request; its digest tells it from others of the same id.
+
+    How long to wait for something is no part of it: who asks again has less time.
+    """
     if not request:
         return NOBODYS
+    if hasattr(msg, "timeout"):
+        msg = msgspec.structs.replace(msg, timeout=0)
     content = payload_type.encode() + wire.encode(msg)
     return Intent(caller, request, blake2b(content, digest_size=DIGEST_BYTES).hexdigest())
 
@@ -46,3 +53,13 @@ class Seen(msgspec.Struct, frozen=True):
     digest: str
     process_id: str = ""
     attempt: int = 0
+
+
+async def recall(db: Statements, intent: Intent) -> Seen | None:
+    """Give what is remembered of a request, if anything; raise Conflict if it was another one."""
+    if not intent.request:
+        return None
+    seen = await db.fetch_maybe(Seen, "get_request", caller=intent.caller, request=intent.request)
+    if seen and seen.digest != intent.digest:
+        raise Conflict("sec.req: was used for another request", field="sec.req")
+    return seen

@@ -58,7 +58,7 @@ class AssignmentStream:
             credit=credit,
             peer=connection,
             push=self._push,
-            tell=self._tell,
+            tell=self.tell,
         )
 
     def hold(self, attempts: list[Held]) -> None:
@@ -82,7 +82,8 @@ class AssignmentStream:
     def _push(self, process: Process) -> bool:
         return self._connection.push(self._reply(process), dropped=lambda: self._take_back(process))
 
-    def _tell(self, process: Process) -> None:
+    def tell(self, process: Process) -> None:
+        """Send news of a process that the runtime holds."""
         self._connection.push(self._reply(process))
 
     def _reply(self, process: Process) -> Reply:

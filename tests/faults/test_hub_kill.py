@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.faults.drivers import Station, Submitter
-from tests.faults.world import TIMES, TYPE, explain, report, schedule, world
+from tests.faults.world import TIMES, TYPE, explain, pause, report, schedule, world
 
 RUNTIMES = 40
 SUBMITTERS = 8
@@ -63,12 +63,12 @@ async def test_nothing_is_lost_when_the_hub_is_killed(tmp_path, record_property)
                     for _ in range(stats.successful_processes + stats.failed_processes - done):
                         room.release()
                         done += 1
-                    await asyncio.sleep(0.1)
+                    await pause(0.1)
 
         submitting = [asyncio.create_task(go_on(one)) for one in submitters]
         pacing = asyncio.create_task(make_room())
         for _ in range(CYCLES):
-            await asyncio.sleep(dice.uniform(0.3, 3))
+            await pause(dice.uniform(0.3, 3))
             await colony.hub.kill()
             await colony.hub.start()
         is_over.set()

@@ -15,7 +15,7 @@ from colonies.core.process import State
 from tests.faults import worker
 from tests.faults.drivers import Submitter
 from tests.faults.story import Final
-from tests.faults.world import TIMES, TYPE, explain, report, schedule, world
+from tests.faults.world import TIMES, TYPE, explain, pause, report, schedule, world
 
 KILLS = 200 * TIMES
 RUNTIMES = 10
@@ -53,7 +53,7 @@ async def test_what_killed_runtimes_had_is_run_by_others(tmp_path):
         submitting = [asyncio.create_task(go_on()) for _ in range(IN_FLIGHT)]
         killed: dict[str, list[float]] = defaultdict(list)
         for _ in range(KILLS):
-            await asyncio.sleep(dice.uniform(0.1, 0.4))
+            await pause(dice.uniform(0.1, 0.4))
             unlucky = dice.randrange(RUNTIMES)
             killed[colony.runtimes[unlucky].id].append(time.time())
             await worker.kill(alive[unlucky])

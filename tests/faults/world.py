@@ -146,7 +146,7 @@ class World:
                     continue
                 if stats.waiting_processes + stats.running_processes == 0:
                     return
-                await asyncio.sleep(0.2)  # nothing tells that nothing is left
+                await pause(0.2)
 
     async def judge(self) -> list[Violation]:
         """Read everything twice and hold it against what everybody has seen."""
@@ -223,6 +223,11 @@ async def world(folder: Path, *, runtimes: int) -> AsyncIterator[World]:
                 made = World(postgres, hub, settings, Path(name), server_owner, colony_owner)
                 await made.add_runtimes(runtimes)
                 yield made
+
+
+async def pause(seconds: float) -> None:
+    """Let a schedule come to its next fault, or look again at what nothing tells of."""
+    await asyncio.sleep(seconds)
 
 
 def report(text: str) -> None:

@@ -51,7 +51,6 @@ class TestHolder:
         await member.cancel_process(process.process_id)
         assert (await socket.pushed()).is_cancelling
 
-    @pytest.mark.xfail(strict=True, reason="a subscription tells nothing of what it brings along")
     async def test_is_told_of_what_was_cancelled_while_it_was_away(self, socket, subscribe, member):
         await submit(member)
         process = await take(member)

@@ -142,7 +142,6 @@ class TestNotTaken:
             "the one that fits has not been heard from for a minute"
         ]
 
-    @pytest.mark.xfail(strict=True, reason="frames and pongs do not count as hearing from it")
     async def test_who_works_on_a_live_connection_is_busy_not_silent(
         self, *, server, member, subscribe, people, heard, why
     ):
@@ -209,7 +208,6 @@ class TestAhead:
         again = await submit(member, priority=-2)
         assert (await why(again))[1:] == ["more than 1000 ahead of it in the queue"]
 
-    @pytest.mark.xfail(strict=True, reason="everything addressed to anybody is counted")
     async def test_what_is_addressed_to_others_is_not_ahead(self, member, recruit, why, idle):
         other = await recruit()
         for _ in range(3):

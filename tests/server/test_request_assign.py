@@ -76,7 +76,6 @@ class TestWhileItLives:
         again = await ask_process(server, one)
         assert (again.process_id, again.attempt_token) == (ids[0], first.attempt_token)
 
-    @pytest.mark.xfail(strict=True, reason="the hub looks for the answer after the wait")
     async def test_a_wait_that_is_asked_for_again_does_not_wait(self, server, member, patient):
         await submit(member)
         first = await ask_process(server, patient)
@@ -161,7 +160,6 @@ class TestWhenItIsOver:
         process_id = await submit(member)
         assert (await waiting).process_id == process_id
 
-    @pytest.mark.xfail(strict=True, reason="all but one are refused: the request was seen before")
     async def test_many_at_once_get_the_same_next_one(self, server, member, one):
         """None is refused, and none gets another: they are one intention."""
         for _ in range(10):
@@ -173,57 +171,36 @@ class TestWhenItIsOver:
         assert (await member.get_colony_stats()).running_processes == 1
 
 
-class TestInLine:
-    """Two places in line for one intention."""
+class TestSentTwice:
+    """The same again, while the first still waits: they are looked at one after the other."""
 
     @pytest.fixture
     async def both(self, server, patient):
-        """The answers to come to a wait, and to the same sent again."""
-        tasks = []
-        for number in range(2):
-            tasks.append(asyncio.ensure_future(ask_process(server, patient)))
-            await asleep(server, number + 1)
+        """The answers to come; only the first has a place in line."""
+        tasks = [asyncio.ensure_future(ask_process(server, patient)) for _ in range(2)]
+        await asleep(server, 1)
         yield tasks
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def first(self, both) -> tuple[Process, asyncio.Task]:
-        """Give the answer that comes first, and the task of the other."""
-        (done,), (waiting,) = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        return await done, waiting
-
-    async def test_the_next_process_is_for_only_one_of_them(self, member, fellow, both):
+    async def test_both_are_given_the_same(self, member, both):
         process_id = await submit(member)
-        process, _ = await self.first(both)
-        assert process.process_id == process_id
-        theirs = await submit(member)
+        await submit(member)
         async with asyncio.timeout(SOON):
-            assert (await fellow.assign_process(timeout=20)).process_id == theirs
-        assert (await member.get_colony_stats()).running_processes == 2
-
-    async def test_the_second_is_answered_with_the_same_when_it_looks(self, member, both):
-        await submit(member)
-        first, waiting = await self.first(both)
-        await submit(member)
-        second = await waiting
+            first, second = await asyncio.gather(*both)
         assert first == second
+        assert first.process_id == process_id
         assert (await member.get_colony_stats()).waiting_processes == 1
 
-    @pytest.mark.xfail(strict=True, reason="the offer is lost with the claim that broke the key")
-    async def test_a_process_that_the_second_may_not_have_is_offered_to_the_next(
-        self, server, member, fellow, both
-    ):
-        """The second is the longest in line, but all that it can get is what the first got."""
+    async def test_the_next_process_is_for_others(self, member, fellow, both):
         await submit(member)
-        _, second = await self.first(both)
-        await asleep(server, 1)
         waiting = asyncio.ensure_future(fellow.assign_process(timeout=20))
-        await asleep(server, 2)
+        await asyncio.gather(*both)
         process_id = await submit(member)
-        await second
         async with asyncio.timeout(SOON):
             assert (await waiting).process_id == process_id
+        assert (await member.get_colony_stats()).running_processes == 2
 
 
 class TestConnectionLost:
@@ -240,7 +217,6 @@ class TestConnectionLost:
         process_id = await submit(member)
         assert ((await again).process_id, (await again).attempt) == (process_id, 1)
 
-    @pytest.mark.xfail(strict=True, reason="the hub looks for the answer after the wait")
     @pytest.mark.parametrize("door", ["/ws", "POST /api"])
     async def test_an_answer_that_was_lost_is_given_again(self, *, server, member, patient, door):
         """The socket goes when the process is assigned, but the hub has heard of neither."""

@@ -129,22 +129,16 @@ async def test_a_submit_is_answered_with_the_process_as_it_is_now(server, member
     assert (await ask_process(server, submission)).output == ["x"]
 
 
-FORBIDDEN = pytest.mark.xfail(
-    strict=True, reason="refused as forbidden before the hub looks for the first answer"
-)
 RELEASE, FAIL, SUCCEED = "releasemsg", "closefailedmsg", "closesuccessfulmsg"
 
 
 with_or_without = pytest.mark.parametrize("with_token", [False, True])
 
 
-def since(*names: str, broken: tuple[str, ...]):
-    """What has happened in between, with a token and without; some without it are broken."""
-    with_token = [pytest.param(name, True) for name in names]
-    without = [
-        pytest.param(name, False, marks=FORBIDDEN if name in broken else ()) for name in names
-    ]
-    return pytest.mark.parametrize(("since", "with_token"), with_token + without)
+def since(*names: str):
+    """What has happened in between, with a token and without."""
+    cases = [(name, with_token) for name in names for with_token in (True, False)]
+    return pytest.mark.parametrize(("since", "with_token"), cases)
 
 
 class TestOfAnAttempt:
@@ -166,9 +160,7 @@ class TestOfAnAttempt:
         await nothing_more(release)
         assert await member.renew([held(again)]) == []
 
-    @since(
-        "waits", "is another's", "is deleted", "ended", broken=("waits", "is another's", "ended")
-    )
+    @since("waits", "is another's", "is deleted", "ended")
     async def test_a_release_is_done_whatever_has_become_of_the_process(
         self, *, server, member, fellow, people, nothing_more, with_token, since
     ):
@@ -196,9 +188,7 @@ class TestOfAnAttempt:
             await member.delete_process(process_id)
         await nothing_more(close)
 
-    @since(
-        "nothing", "ended", "released", "is another's", broken=("ended", "released", "is another's")
-    )
+    @since("nothing", "ended", "released", "is another's")
     async def test_an_attribute_is_there_whatever_has_become_of_the_process(
         self, *, server, member, fellow, people, nothing_more, with_token, since
     ):

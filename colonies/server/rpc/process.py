@@ -72,19 +72,9 @@ class AssignProcess(Request):
     leased: bool = False
 
 
-async def _assigned(call: Call, msg: AssignProcess, seen: Seen) -> Process:
+async def _assigned(call: Call, msg: AssignProcess, _seen: Seen) -> Process:
     """Give the same assignment while it lives, and then another."""
     runtime: Runtime = await member("colony_id").check(call, msg)
-    held = await lifecycle.get_assigned(call.db, seen.process_id, seen.attempt, runtime)
-    if held:
-        return held
-    await call.db.execute(
-        "delete_request",
-        caller=call.intent.caller,
-        request=call.intent.request,
-        process_id=seen.process_id,
-        attempt=seen.attempt,
-    )
     assigned: Process = await assign_process(call, msg, runtime)
     return assigned
 

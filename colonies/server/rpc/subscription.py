@@ -21,7 +21,14 @@ from colonies.server import lifecycle
 from colonies.server.call import Call, Door
 from colonies.server.connection import Connection
 from colonies.server.rpc import Request, rpc
-from colonies.server.rules import any_key, colonies_of, member, member_somewhere, reader_of_process
+from colonies.server.rules import (
+    any_key,
+    colonies_of,
+    find_process,
+    member,
+    member_somewhere,
+    reader_of_process,
+)
 from colonies.server.stream import AssignmentStream, ChangeStream
 
 PUSHED = frozenset({Door.WS, Door.PUBSUB})
@@ -117,6 +124,9 @@ async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: 
     with connection.opening(call.id, stream):
         alive = await lifecycle.renew(call.db, attempts)
     stream.hold([held for held in msg.holding if held.process_id in alive])
+    for process_id, is_cancelling in alive.items():
+        if is_cancelling:
+            stream.tell(await find_process(call, process_id))
     if msg.heartbeat:
         connection.expect_heartbeat(msg.heartbeat)
     call.hub.hear(runtime)

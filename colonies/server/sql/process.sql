@@ -188,6 +188,7 @@ SELECT count(*) FILTER (WHERE state = 0) AS pending,
             WHERE other.colony_id = it.colony_id AND other.runtime_type = it.runtime_type
               AND other.state = 0 AND NOT other.wait_for_parents AND it.state = 0
               AND (-other.priority, other.submission_time) < (-it.priority, it.submission_time)
+              AND (it.runtime_type <> '' OR other.runtime_ids && it.runtime_ids)
             ORDER BY other.priority DESC, other.submission_time
             LIMIT :most_ahead::bigint + 1) AS earlier) AS ahead,
        ARRAY(SELECT parent.process_id FROM it
