@@ -14,7 +14,7 @@ from time import monotonic
 
 import msgspec
 
-from colonies.core.errors import Conflict, Failure, NothingToAssign, Unavailable
+from colonies.core.errors import Failure, NothingToAssign, Unavailable
 from colonies.core.process import Held, Process
 from colonies.core.runtime import Runtime
 from colonies.server import lifecycle
@@ -49,43 +49,25 @@ async def assign(
                 claimed = await lifecycle.claim(
                     call.db, runtime, latest=latest, is_leased=is_leased, intent=call.intent
                 )
-            except Failure as failure:
+            except Failure:
                 call.hub.decline(offer)
-                if held := await _assigned_before(call, runtime):
-                    return held
-                if type(failure) is not Conflict:
-                    raise
-                continue  # that assignment is over, and forgotten: claim anew
+                raise
+            call.hub.pass_on(offer, claimed)
+            if claimed and call.peer.is_gone:
+                await take_back(call.db, call.hub, claimed[0])
+                break
             if claimed:
-                call.hub.pass_on(offer, claimed)
-                if call.peer.is_gone:
-                    await take_back(call.db, call.hub, claimed[0])
-                    break
                 call.publish(without_token(claimed[0]))
                 return claimed[0]
-            if held := await _assigned_before(call, runtime):
-                return held
+            if seen := await recall(call.db, call.intent):
+                if held := await lifecycle.get_assigned(call.db, seen, runtime):
+                    return held
+                await lifecycle.forget_assigned(call.db, seen, call.intent)
+                continue
             with call.peer.stand_aside():
                 if timeout <= 0 or not await _stirred_before(deadline, waiter):
                     break
     raise nothing
-
-
-async def _assigned_before(call: Call, runtime: Runtime) -> Process | None:
-    """Give what this very request was assigned, if that attempt lives; else forget the request."""
-    seen = await recall(call.db, call.intent)
-    if seen is None:
-        return None
-    held = await lifecycle.get_assigned(call.db, seen.process_id, seen.attempt, runtime)
-    if held is None:
-        await call.db.execute(
-            "delete_request",
-            caller=call.intent.caller,
-            request=call.intent.request,
-            process_id=seen.process_id,
-            attempt=seen.attempt,
-        )
-    return held
 
 
 async def _stirred_before(deadline: float, waiter: Waiter) -> bool:

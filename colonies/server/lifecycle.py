@@ -15,7 +15,7 @@ from colonies.core.attribute import Attribute, AttributeKind, attribute_id
 from colonies.core.process import USUAL_LEASE, Held, Process, ProcessSpec, State, new_id
 from colonies.core.runtime import Runtime
 from colonies.server.db import Database, Statements
-from colonies.server.intent import NOBODYS, Intent
+from colonies.server.intent import NOBODYS, Intent, Seen
 
 EXPIRY_BATCH = 500
 """Rows that one statement of the deadline pass changes; more take further statements."""
@@ -135,17 +135,26 @@ class Assignment(msgspec.Struct, frozen=True):
         return cls(held.process_id, runtime.runtime_id, [runtime.colony_id], held.attempt_token)
 
 
-async def get_assigned(
-    db: Statements, process_id: str, attempt: int, runtime: Runtime
-) -> Process | None:
-    """Give a process as it was assigned to a runtime, token and all, if that attempt lives."""
+async def get_assigned(db: Statements, seen: Seen, runtime: Runtime) -> Process | None:
+    """Give what a request was assigned before, token and all, if that attempt lives."""
     return await db.fetch_maybe(
         Process,
         "get_assigned_process",
         colony_id=runtime.colony_id,
-        process_id=process_id,
+        process_id=seen.process_id,
         runtime_id=runtime.runtime_id,
-        attempt=attempt,
+        attempt=seen.attempt,
+    )
+
+
+async def forget_assigned(db: Statements, seen: Seen, intent: Intent) -> None:
+    """Forget what a request was assigned, so that it can be assigned something else."""
+    await db.execute(
+        "delete_request",
+        caller=intent.caller,
+        request=intent.request,
+        process_id=seen.process_id,
+        attempt=seen.attempt,
     )
 
 

@@ -49,7 +49,6 @@ class TestNobody:
         assert reasons(process, rejected=count)[1:] == [rejected]
         assert reasons(process, rejected=count, pending=count)[1:] == [pending, rejected]
 
-    @pytest.mark.xfail(strict=True, reason="it says: no approved runtime of type")
     def test_a_queue_that_is_nobodys_is_called_so(self):
         """Neither a type nor ids: no sentence breaks off."""
         (reason,) = reasons(Process(process_id="p"))
@@ -83,7 +82,6 @@ class TestNotFit:
         assert reasons(TYPED, **standing) == [of_type + text]
         assert reasons(ADDRESSED, **standing) == [addressed + text]
 
-    @pytest.mark.xfail(strict=True, reason="it says: fewer than 1 cores")
     def test_one_of_anything_is_singular(self):
         conditions = replace(ASKED, cores=1, gpus=1)
         process = replace(TYPED, spec=ProcessSpec(conditions=conditions))

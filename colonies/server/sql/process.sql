@@ -28,12 +28,14 @@ SELECT submission_time, wait_deadline FROM done;
 
 -- part: claimer
 -- Who claims, if approved; the claim goes by what is true of it now, and is waited for by whoever
--- deletes the runtime.
+-- deletes the runtime. What was asked and done before takes nothing, not even for a moment.
 claimer AS MATERIALIZED (
     SELECT runtime_type, greatest(cores, 0) AS cores, greatest(mem, 0) AS mem,
            greatest(gpus, 0) AS gpus
     FROM runtimes
     WHERE colony_id = :colony_id AND runtime_id = :runtime_id AND state = 1
+      AND NOT EXISTS (SELECT FROM requests
+                      WHERE :request <> '' AND caller = :caller AND request = :request)
     FOR KEY SHARE)
 
 -- part: fits
