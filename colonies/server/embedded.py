@@ -49,7 +49,7 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 """Seconds between restarts; the first after a good run comes at once."""
 
-GOOD_RUN = 60.0
+GOOD_RUN = 1.0
 """Seconds after which a server that dies again was not the last one's failure."""
 
 # What a restart may meet. It is said and tried again, as long as the hub lives.

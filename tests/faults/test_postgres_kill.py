@@ -1,0 +1,119 @@
+"""PostgreSQL is killed, postmaster and children, while sixteen write."""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from colonies.client.connection import Connection
+from colonies.core.envelope import open_reply
+from colonies.core.errors import Unavailable
+from tests.faults.drivers import Station, Submitter
+from tests.faults.world import TIMES, TYPE, World, explain, pause, report, schedule, world
+from tests.programs import processes_in
+
+KILLS = 10 * TIMES
+WRITERS = 16
+RUNTIMES = 8
+REFUSES_WITHIN = 1.0
+WORKS_WITHIN = 5.0
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600 * TIMES)]
+
+
+async def test_nothing_is_lost_when_postgresql_is_killed(tmp_path):
+    dice = schedule("postgres kill")
+    started = time.monotonic()
+    async with AsyncExitStack() as stack:
+        colony = await stack.enter_async_context(world(tmp_path, runtimes=RUNTIMES))
+        stations = [
+            Station(
+                colony.settings, key, histories=colony.folder, state=tmp_path / "state", slots=4
+            )
+            for key in colony.runtimes
+        ]
+        working = [asyncio.create_task(station.run()) for station in stations]
+        is_over = asyncio.Event()
+        writers = [
+            stack.enter_context(
+                Submitter(
+                    f"w{number}",
+                    await stack.enter_async_context(colony.connect(colony.runtimes[0])),
+                    colony.folder,
+                )
+            )
+            for number in range(WRITERS)
+        ]
+
+        async def go_on(writer: Submitter) -> None:
+            while not is_over.is_set():
+                options = {"runtime_type": TYPE, "max_retries": -1, "lease": 10}
+                await writer.submit(dice.uniform(0, 0.05), **options)
+                await pause(dice.uniform(0, 0.1))
+
+        writing = [asyncio.create_task(go_on(one)) for one in writers]
+        times = []
+        for _ in range(KILLS):
+            await pause(dice.uniform(1, 3))
+            times.append(await outage(colony, tmp_path / "postgres"))
+        is_over.set()
+        await asyncio.gather(*writing)
+        await colony.quiet(within=120)
+        for station in stations:
+            station.stop()
+        await asyncio.gather(*working)
+        violations = await colony.judge()
+    refusals, returns = zip(*times, strict=True)
+    report(
+        f"{sum(one.submitted for one in writers)} processes, {KILLS} kills of PostgreSQL: refused "
+        f"after {max(refusals):.2f} s, worked again {max(returns):.2f} s after it accepted, at "
+        f"most, in {time.monotonic() - started:.0f} s"
+    )
+    assert not violations, explain(violations)
+    assert [error for one in writers for error in one.errors] == []
+    assert max(refusals) <= REFUSES_WITHIN
+    assert max(returns) <= WORKS_WITHIN
+
+
+async def outage(colony: World, data: Path) -> tuple[float, float]:
+    """Kill the database; give the seconds to the first refusal, and from its return to ours."""
+    async with Connection(colony.settings) as connection:
+        await ask(colony, connection)
+        killed = time.monotonic()
+        for pid in processes_in(data):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        accepting = asyncio.create_task(accepted(colony.postgres.url))
+        refused = 0.0
+        while True:
+            try:
+                await ask(colony, connection)
+            except Unavailable:
+                refused = refused or time.monotonic()
+            else:
+                if refused:
+                    break
+        worked = time.monotonic()
+        return refused - killed, max(0.0, worked - await accepting)
+
+
+async def ask(colony: World, connection: Connection) -> None:
+    """Ask once, without the insistence of a client, for what the database must be there for."""
+    fields = {"colonyid": colony.colony_id}
+    reply = await connection.call("getcolonystatsmsg", fields, colony.colony_owner, 20)
+    open_reply(reply, dict)
+
+
+async def accepted(url: str) -> float:
+    """Give when PostgreSQL first accepts a connection."""
+    while True:
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InternalClientError):
+            connection = await asyncpg.connect(url)
+            await connection.close()
+            return time.monotonic()
+        await pause(0.01)
