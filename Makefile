@@ -37,8 +37,12 @@ lint: install ## Check style, types, imports and generated docs
 	$(BIN)/lint-imports
 	$(BIN)/cog --check -r -I docs docs/*.md
 
-test: install ## Run every test
-	$(BIN)/pytest -n auto
+test: install ## Run every test; those that kill things come last, one by one
+	$(BIN)/pytest -n auto -m "not faults"
+	$(BIN)/pytest -m faults
+
+faults: install ## Kill and stop everything for an hour; SEED=... replays a schedule
+	FAULTS=10 $(BIN)/pytest -m faults -rP --show-capture=stdout
 
 docs: install ## Write the generated parts of docs/ again
 	$(BIN)/cog -r -I docs docs/*.md
@@ -49,4 +53,4 @@ bench: install ## Measure, and print what was measured
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo dev fmt lint test docs bench clean
+.PHONY: help install demo dev fmt lint test faults docs bench clean
