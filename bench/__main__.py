@@ -20,15 +20,25 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from statistics import quantiles
 
+import asyncpg
 import click
 import msgspec
 
 from colonies import Colonies, Forbidden, NothingToAssign, PrivateKey, Runtime, Settings, connect
 from colonies.core.envelope import pack
 from colonies.core.identity import recover
+from colonies.core.process import Held
 
 COMMAND = Path(sys.executable).with_name("colonies")
 TYPE = "bench"
+
+LEASES = 1000
+LIVES = 500
+
+COUNTED_AFTER = 3.0
+"""Seconds after which PostgreSQL has counted what it did."""
+
+TRANSACTIONS = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
 
 
 class People(msgspec.Struct):
@@ -65,6 +75,12 @@ async def hub(folder: Path, people: People) -> AsyncIterator[Settings]:
         with suppress(ProcessLookupError):
             child.terminate()
         await child.wait()
+
+
+def database_of(folder: Path) -> str:
+    """Give the address of the PostgreSQL that a hub with this data folder runs."""
+    sockets = (folder / "postgres.socket").read_text()
+    return f"postgresql://colonies@/colonies?host={sockets}&port=5432"
 
 
 async def prepare(settings: Settings, people: People) -> None:
@@ -175,6 +191,52 @@ async def measure_cycles(settings: Settings, people: People, seconds: float) -> 
     return lines
 
 
+async def measure_statements(settings: Settings, people: People, database: str) -> Line:
+    """Transactions that the database does for one whole life, as every statement is one."""
+    watcher = await asyncpg.connect(database)
+
+    async def count() -> int:
+        await asyncio.sleep(COUNTED_AFTER)
+        found: int = await watcher.fetchval(TRANSACTIONS)
+        return found
+
+    async with connect(settings, key=people.runtime) as colonies:
+        idle = -(await count() - await count()) / COUNTED_AFTER  # the hub's own, by the second
+        before, started = await count(), time.perf_counter()
+        for _ in range(LIVES):
+            await colonies.submit("noop", runtime_type=TYPE)
+            process = await colonies.assign_process(timeout=10)
+            await colonies.close_successful(process.process_id)
+        after = await count()
+    await watcher.close()
+    own = idle * (time.perf_counter() - started)
+    return Line("statements a cycle", (after - before - own) / LIVES, "")
+
+
+async def measure_renewal(settings: Settings, people: People, seconds: float) -> list[Line]:
+    """What it takes to renew a thousand leases at once, and one."""
+    lines = []
+    async with AsyncExitStack() as stack:
+        runtime = await stack.enter_async_context(connect(settings, key=people.runtime))
+        work = await stack.enter_async_context(await runtime.subscribe_assignments(credit=LEASES))
+        for _ in range(LEASES):
+            await runtime.submit("noop", runtime_type=TYPE)
+        processes = [await anext(work) for _ in range(LEASES)]
+        held = [
+            Held(process_id=one.process_id, attempt_token=one.attempt_token) for one in processes
+        ]
+        for count in (1, LEASES):
+            holding = held[:count]
+
+            async def renew(_number: int, holding: list[Held] = holding) -> None:
+                await runtime.renew(holding)
+
+            rate = await per_second(1, seconds, renew)
+            lines.append(Line(f"renewal of {count} of {LEASES} live leases", 1000 / rate, "ms"))
+        await runtime.acting_as(people.colony).delete_all_processes()
+    return lines
+
+
 async def measure(seconds: float) -> list[Line]:
     """Measure everything."""
     people = People(*(PrivateKey.generate() for _ in range(3)))
@@ -187,6 +249,8 @@ async def measure(seconds: float) -> list[Line]:
                 await measure_commits(settings, people, seconds),
                 *await measure_latency(settings, people, count=int(seconds * 50)),
                 *await measure_cycles(settings, people, seconds),
+                await measure_statements(settings, people, database_of(Path(folder))),
+                *await measure_renewal(settings, people, seconds),
             ]
 
 

@@ -91,6 +91,7 @@ class Recorder:
 
 ANSWERS = {
     "getcallermsg": {"id": "x"},
+    "unsubscribemsg": {"ended": True},
     "renewmsg": {"cancel": []},
     "getcoloniesmsg": [],
     "getruntimesmsg": [],
@@ -105,7 +106,7 @@ async def ask(payload_type: str) -> dict[str, Any]:
     """Call the client's method with everything that it takes; give what it sent."""
     recorder = Recorder()
     client = Colonies(recorder, Settings(), KEY)
-    if payload_type.startswith("subscribe"):
+    if "subscribe" in payload_type:
         client._connection = lambda: Subscriber(recorder)
     method = getattr(client, method_of(payload_type))
     parameters = inspect.signature(method).parameters
@@ -130,7 +131,13 @@ class Subscriber:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
-    async def subscribe(self, payload_type, fields, key, timeout) -> None:
+    def forget(self, name) -> None: ...
+
+    def make_stream(self, payload_type, fields, key):
+        return payload_type, fields, key
+
+    async def subscribe(self, stream, timeout) -> None:
+        payload_type, fields, key = stream
         await self._recorder.call(payload_type, fields(), key, timeout)
 
 

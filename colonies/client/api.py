@@ -311,7 +311,8 @@ class Colonies(Asking):
         )
 
     async def unsubscribe(self, subscription: str) -> None:
-        """End a subscription of this connection by its name."""
+        """End a subscription of this connection by its name; one that is not there is no error."""
+        self._connection().forget(subscription)
         await self._call(msgspec.Raw, "unsubscribemsg", subscription=subscription)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ from colonies.client.insistence import insist
 from colonies.client.keychain import find_key
 from colonies.client.work import Changes
 from colonies.core.envelope import new_request_id, open_reply
-from colonies.core.errors import ConnectionLost, Misconfigured, NotFound
+from colonies.core.errors import ConnectionLost, Failure, Misconfigured
 from colonies.core.identity import PrivateKey
 from colonies.core.wire import wire_name
 from colonies.settings import Settings
@@ -51,25 +52,27 @@ class Asking(Closing):
         def current() -> dict[str, Any]:
             return _wired(fields) | {name: get() for name, get in (late or {}).items()}
 
-        key = self._key()
-        stream = await self._insist(
-            lambda left: connection.subscribe(
-                payload_type, current, key, min(left, self.settings.try_timeout)
-            )
-        )
+        stream = connection.make_stream(payload_type, current, self._key())
+        patience = self.settings.try_timeout
+        try:
+            await self._insist(lambda left: connection.subscribe(stream, min(left, patience)))
+        except (Failure, Misconfigured):
+            connection.forget(stream.name)
+            raise
+        except BaseException:
+            connection.abandon(stream)
+            raise
         return Changes(self, stream)
 
     async def end_subscription(self, stream: Stream) -> None:
         """Forget a stream and tell the hub, if it is there."""
         connection = self._connection()
-        try:
-            if connection.is_subscribed(stream):
+        is_subscribed = connection.is_subscribed(stream)
+        connection.forget(stream.name)  # first: it must not be subscribed again meanwhile
+        if is_subscribed:
+            with suppress(ConnectionLost, TimeoutError):  # it went with the socket
                 async with asyncio.timeout(GOODBYE_TIMEOUT):
                     await self._call(msgspec.Raw, "unsubscribemsg", subscription=stream.name)
-        except (ConnectionLost, NotFound, TimeoutError):
-            return  # it went with the socket, or ended by itself
-        finally:
-            connection.forget(stream)
 
     def _connection(self) -> Connection:
         if not isinstance(self._transport, Connection):

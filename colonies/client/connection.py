@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from colonies.client.closing import Closing
 from colonies.core import wire
-from colonies.core.envelope import Reply, open_reply, seal
+from colonies.core.envelope import Reply, new_request_id, open_reply, seal
 from colonies.core.errors import (
     ColoniesError,
     ConnectionLost,
@@ -46,6 +46,9 @@ MAX_UNREAD = 10_000
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
 """Seconds between attempts to reconnect, before jitter."""
+
+GOODBYE_PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)
+"""Seconds before each try to end what the hub may not have begun yet."""
 
 
 def endpoint(settings: Settings, scheme: str) -> str:
@@ -91,6 +94,9 @@ class Transport(Protocol):
 class Stream:
     """What one subscription brings, in order; iterate over it."""
 
+    send: Callable[[], Awaitable[None]]
+    key: PrivateKey
+
     def __init__(self, name: str) -> None:
         self.name = name
         self._replies: deque[Reply] = deque()
@@ -128,9 +134,6 @@ class Stream:
         return self._replies.popleft()
 
 
-Subscribe = Callable[[str], Awaitable[Any]]
-
-
 class Connection(Closing):
     """The socket to one hub. Enter it, or close it, so that nothing is left running."""
 
@@ -141,7 +144,7 @@ class Connection(Closing):
         self._opening = asyncio.Lock()
         self._answers: dict[str, asyncio.Future[Reply]] = {}
         self._streams: dict[str, Stream] = {}
-        self._subscribers: dict[str, Subscribe] = {}
+        self._lasting: set[str] = set()  # to be subscribed again
         self._subscribed: set[str] = set()  # on the present socket
         self._is_resubscribing = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -196,60 +199,66 @@ class Connection(Closing):
             self._answers.pop(id_, None)
         return reply
 
-    async def subscribe(
-        self,
-        payload_type: str,
-        fields: Callable[[], dict[str, Any]],
-        key: PrivateKey,
-        timeout: float,
+    def make_stream(
+        self, payload_type: str, fields: Callable[[], dict[str, Any]], key: PrivateKey
     ) -> Stream:
-        """Subscribe, and again after every reconnect; ``fields`` is asked each time anew."""
+        """Make a stream for `subscribe`; ``fields`` is asked anew each time it is subscribed."""
         stream = Stream(f"s{next(self._ids)}")
+        request = new_request_id()
 
-        async def send(name: str) -> None:
-            async with asyncio.timeout(timeout):
-                websocket = await self._open()
-                reply = await self._exchange(name, seal(payload_type, fields(), key, name))
+        async def send() -> None:
+            frame = seal(payload_type, fields(), key, stream.name, req=request)
+            websocket = await self._open()
+            reply = await self._exchange(stream.name, frame)
             open_reply(reply, msgspec.Raw)
             if websocket is not self._websocket:
                 raise ConnectionLost("the hub hung up after it had subscribed us")
-            self._subscribed.add(name)
+            if stream.name in self._streams:
+                self._subscribed.add(stream.name)
+            else:
+                self._start(self._unsubscribe(stream.name, key))
 
+        stream.send, stream.key = send, key
         self._streams[stream.name] = stream
-        try:
-            await send(stream.name)
-            self._subscribers[stream.name] = send
-        except TimeoutError:
-            self._abandon(stream, key)
-            raise DeadlineExceeded(f"no answer within {timeout:g} s") from None
-        except asyncio.CancelledError:
-            self._abandon(stream, key)
-            raise
-        except ColoniesError:
-            self.forget(stream)
-            raise
         return stream
 
-    def _abandon(self, stream: Stream, key: PrivateKey) -> None:
+    async def subscribe(self, stream: Stream, timeout: float) -> None:
+        """Subscribe a stream, and from then on again after every reconnect.
+
+        Tried again after a failure, it is the same subscription, and what was pushed is not lost.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await stream.send()
+        except TimeoutError:
+            raise DeadlineExceeded(f"no answer within {timeout:g} s") from None
+        self._lasting.add(stream.name)
+
+    def abandon(self, stream: Stream) -> None:
         """Forget a stream that the hub may have begun, and tell it so."""
-        self.forget(stream)
+        self.forget(stream.name)
         if not self.is_closed:
-            self._start(self._unsubscribe(stream.name, key))
+            self._start(self._unsubscribe(stream.name, stream.key))
 
     async def _unsubscribe(self, name: str, key: PrivateKey) -> None:
+        """End a subscription, also one that the hub is only about to begin."""
         with suppress(ColoniesError):
-            fields = {"subscription": name}
-            await self.call("unsubscribemsg", fields, key, self._settings.timeout)
+            for pause in GOODBYE_PAUSES:
+                await asyncio.sleep(pause)
+                fields = {"subscription": name}
+                reply = await self.call("unsubscribemsg", fields, key, self._settings.try_timeout)
+                if open_reply(reply, dict)["ended"]:
+                    return
 
     def is_subscribed(self, stream: Stream) -> bool:
         """Whether the hub pushes to a stream just now."""
         return stream.name in self._subscribed
 
-    def forget(self, stream: Stream) -> None:
+    def forget(self, name: str) -> None:
         """Take nothing more for a stream, and do not subscribe it again."""
-        self._streams.pop(stream.name, None)
-        self._subscribers.pop(stream.name, None)
-        self._subscribed.discard(stream.name)
+        self._streams.pop(name, None)
+        self._lasting.discard(name)
+        self._subscribed.discard(name)
 
     async def _open(self) -> ClientConnection:
         async with self._opening:
@@ -298,7 +307,7 @@ class Connection(Closing):
         self._subscribed.clear()
         self._lose(ConnectionLost(reason))
         await websocket.close()
-        if self._subscribers and not (self.is_closed or self._is_resubscribing):
+        if self._lasting and not (self.is_closed or self._is_resubscribing):
             await self._resubscribe()
 
     def _take(self, reply: Reply) -> None:
@@ -315,7 +324,7 @@ class Connection(Closing):
         if not reply.error:
             stream.feed(reply)
             return
-        self.forget(stream)
+        self.forget(stream.name)
         try:
             open_reply(reply, msgspec.Raw)
         except Failure as failure:
@@ -333,7 +342,7 @@ class Connection(Closing):
         logger.warning("connection lost, trying again", hub=endpoint(self._settings, "ws"))
         pause = FIRST_PAUSE
         try:
-            while self._subscribers.keys() - self._subscribed:
+            while self._lasting - self._subscribed:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
                 pause = min(pause * 2, LONGEST_PAUSE)
                 await self._try_to_resubscribe()
@@ -343,7 +352,7 @@ class Connection(Closing):
 
     async def _try_to_resubscribe(self) -> None:
         try:
-            for name in self._subscribers.keys() - self._subscribed:
+            for name in self._lasting - self._subscribed:
                 await self._subscribe_again(name)
         except (ConnectionLost, Unavailable) as error:
             logger.debug("reconnect failed", error=str(error))
@@ -353,14 +362,16 @@ class Connection(Closing):
                 await self._websocket.close()  # it may have been subscribed: begin anew
 
     async def _subscribe_again(self, name: str) -> None:
+        stream = self._streams.get(name)
+        if stream is None:
+            return
         try:
-            await self._subscribers[name](name)
+            await self.subscribe(stream, self._settings.try_timeout)
         except Unavailable:
             raise
         except Failure as failure:
-            if stream := self._streams.get(name):
-                self.forget(stream)
-                stream.fail(failure)
+            self.forget(name)
+            stream.fail(failure)
 
 
 def _reason(error: BaseException) -> str:

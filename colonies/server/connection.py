@@ -64,6 +64,7 @@ class Connection(Peer):
             max_bytes=settings.max_pushed_messages * settings.max_message_bytes,
         )
         self._streams: dict[str, Stream] = {}
+        self._requests: dict[str, str] = {}
         self._tasks = asyncio.TaskGroup()
         self._in_flight = 0
         self._standing_aside = 0
@@ -135,7 +136,11 @@ class Connection(Peer):
             self.close(TRY_AGAIN_LATER, "too slow", discard=True)
         return False
 
-    def open_stream(self, name: str, stream: Stream) -> None:
+    def has_stream(self, name: str, request: str) -> bool:
+        """Whether this very request has opened a stream here that is still open."""
+        return bool(request) and self._requests.get(name) == request
+
+    def open_stream(self, name: str, stream: Stream, request: str = "") -> None:
         """Keep a stream under the name its pushes carry, until it is stopped or the socket goes."""
         if self.is_gone:
             raise Unavailable("the connection is closed")
@@ -144,11 +149,12 @@ class Connection(Peer):
         if len(self._streams) >= self._settings.max_subscriptions:
             raise Conflict(f"no more than {self._settings.max_subscriptions} subscriptions")
         self._streams[name] = stream
+        self._requests[name] = request
 
     @contextmanager
-    def opening(self, name: str, stream: Stream) -> Iterator[None]:
+    def opening(self, name: str, stream: Stream, request: str) -> Iterator[None]:
         """Open a stream, and close it again if what belongs to opening it goes wrong."""
-        self.open_stream(name, stream)
+        self.open_stream(name, stream, request)
         try:
             yield
         except BaseException:
@@ -159,6 +165,7 @@ class Connection(Peer):
     def close_stream(self, name: str) -> None:
         """Stop a stream; raise NotFound when there is none of this name."""
         stream = self._streams.pop(name, None)
+        self._requests.pop(name, None)
         if stream is None:
             raise NotFound(f"there is no subscription <{name}> on this connection")
         self._cancel(("stream", name))

@@ -292,7 +292,6 @@ async def _close(
     is_repeat = ended.state in states and (ended.output, ended.errors) == (output, errors)
     if not (is_repeat and type(refusal) is Conflict):
         raise refusal
-    call.publish(ended)  # again: the answer may have been lost, and with it the news
 
 
 class Release(Request):

@@ -12,7 +12,7 @@ from uuid import uuid4
 import msgspec
 
 from colonies.core.envelope import pack
-from colonies.core.errors import Forbidden, Malformed
+from colonies.core.errors import Forbidden, Malformed, NotFound
 from colonies.core.process import Held, Process, State
 from colonies.core.runtime import Runtime
 from colonies.core.subscription import Subscription
@@ -64,8 +64,10 @@ async def subscribe_processes(
         runtime_type=msg.runtime_type,
     )
     connection = _connection(call)
+    if connection.has_stream(call.id, call.intent.request):
+        return
     stream = ChangeStream(call, connection, subscription)
-    with connection.opening(call.id, stream):
+    with connection.opening(call.id, stream, call.intent.request):
         _listen(call, connection, stream, msg.timeout)
         # Registered first, looked at second: who was shut out in between shall hear nothing.
         if not subscription.colony_ids <= await colonies_of(call):
@@ -91,8 +93,10 @@ async def subscribe_process(call: Call, msg: SubscribeProcess, process: Process)
         process_id=process.process_id,
     )
     connection = _connection(call)
+    if connection.has_stream(call.id, call.intent.request):
+        return
     stream = ChangeStream(call, connection, subscription)
-    with connection.opening(call.id, stream):
+    with connection.opening(call.id, stream, call.intent.request):
         _listen(call, connection, stream, msg.timeout)
         # Registered first, looked at second: a change in between is pushed, not lost.
         current = await call.db.fetch_maybe(
@@ -119,9 +123,11 @@ class SubscribeAssignments(Request):
 async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: Runtime) -> None:
     """Assign and push processes to the caller as they come; every close frees its credit."""
     connection = _connection(call)
+    if connection.has_stream(call.id, call.intent.request):
+        return
     stream = AssignmentStream(call, connection, runtime, msg.credit)
     attempts = [lifecycle.Assignment.holding(held, runtime) for held in msg.holding]
-    with connection.opening(call.id, stream):
+    with connection.opening(call.id, stream, call.intent.request):
         alive = await lifecycle.renew(call.db, attempts)
     stream.hold([held for held in msg.holding if held.process_id in alive])
     for process_id, is_cancelling in alive.items():
@@ -139,10 +145,20 @@ class Unsubscribe(Request):
     subscription: str
 
 
+class Unsubscribed(msgspec.Struct, frozen=True):
+    """Whether there was such a subscription."""
+
+    ended: bool
+
+
 @rpc("unsubscribemsg", rule=any_key, doors=NATIVE)
-async def unsubscribe(call: Call, msg: Unsubscribe, _: None) -> None:
-    """End a subscription of this connection."""
-    _connection(call).close_stream(msg.subscription)
+async def unsubscribe(call: Call, msg: Unsubscribe, _: None) -> Unsubscribed:
+    """End a subscription of this connection; one that is not there is no error."""
+    try:
+        _connection(call).close_stream(msg.subscription)
+    except NotFound:
+        return Unsubscribed(ended=False)
+    return Unsubscribed(ended=True)
 
 
 def _listen(call: Call, connection: Connection, stream: ChangeStream, timeout: int) -> None:
