@@ -66,6 +66,7 @@ CREATE TABLE processes (
     lease               integer NOT NULL DEFAULT 30,
     leased_until        timestamptz,
     lost_by             text[] NOT NULL DEFAULT '{}',
+    pushed_over         text NOT NULL DEFAULT '',
     past                jsonb NOT NULL DEFAULT '[]',
     cancelled_by        text NOT NULL DEFAULT '',
     cancel_reason       text NOT NULL DEFAULT '',

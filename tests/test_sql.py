@@ -190,7 +190,8 @@ def scanned(plan: list[dict]) -> set[str]:
 @pytest.mark.parametrize("name", CLAIMS)
 @pytest.mark.parametrize("count", [1, 100])
 async def test_a_claim_goes_by_the_partial_index_and_touches_few_rows(crowd, name, count):
-    claim = {"colony_id": COLONY, "runtime_id": ME, "count": count, "is_leased": True}
+    claim = {"colony_id": COLONY, "runtime_id": ME, "count": count, "is_leased": True,
+             "pushed_over": "s"}  # fmt: skip
     plan = await explain(crowd, name, **claim)
     latest = "_latest" if "latest" in name else ""
     assert f"processes_claimable{latest}" in indexes(plan)

@@ -296,19 +296,29 @@ class Colonies(Asking):
         *,
         credit: int,
         heartbeat: float = 0,
-        holding: Callable[[], list[Held]] = list,
+        holding: Callable[[], list[Held]] | None = None,
     ) -> Changes:
-        """Be given processes, ``credit`` at once at most; ``holding`` says which are still held.
+        """Be given processes, ``credit`` at once at most.
 
-        ``heartbeat`` promises a message at least so often, in seconds.
+        ``holding`` says which are still held, when the socket was lost: the others go to somebody
+        else at once. ``heartbeat`` promises a message at least so often, in seconds.
         """
-        return await self._subscribe(
+        is_first = True
+
+        def held() -> list[Held] | None:
+            if holding:
+                return holding()
+            return [] if is_first else None
+
+        changes = await self._subscribe(
             "subscribeassignmentsmsg",
-            late={"holding": holding},
+            late={"holding": held},
             colony_id=self._colony(colony_id),
             credit=credit,
             heartbeat=heartbeat,
         )
+        is_first = False
+        return changes
 
     async def unsubscribe(self, subscription: str) -> None:
         """End a subscription of this connection by its name; one that is not there is no error."""

@@ -96,6 +96,7 @@ class Stream:
 
     send: Callable[[], Awaitable[None]]
     key: PrivateKey
+    websocket: ClientConnection | None = None
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -200,15 +201,22 @@ class Connection(Closing):
         return reply
 
     def make_stream(
-        self, payload_type: str, fields: Callable[[], dict[str, Any]], key: PrivateKey
+        self,
+        payload_type: str,
+        fields: Callable[[], dict[str, Any]],
+        key: PrivateKey,
     ) -> Stream:
         """Make a stream for `subscribe`; ``fields`` is asked anew each time it is subscribed."""
         stream = Stream(f"s{next(self._ids)}")
         request = new_request_id()
 
         async def send() -> None:
-            frame = seal(payload_type, fields(), key, stream.name, req=request)
             websocket = await self._open()
+            asked = fields()
+            if asked.get("holding") is not None and websocket is not stream.websocket:
+                stream.take_unread()  # the hub gives to others what we do not say we hold
+            stream.websocket = websocket
+            frame = seal(payload_type, asked, key, stream.name, req=request)
             reply = await self._exchange(stream.name, frame)
             open_reply(reply, msgspec.Raw)
             if websocket is not self._websocket:

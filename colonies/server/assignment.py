@@ -100,18 +100,21 @@ class Assigner:
         runtime: Runtime,
         *,
         credit: int,
+        request: str,
         peer: Peer,
         push: Callable[[Process], bool],
         tell: Callable[[Process], None],
     ) -> None:
         """Take who works, how much, and where.
 
-        ``push`` gives a process away and says if it is on its way; ``tell`` gives news of one.
+        ``request`` is that of the subscription. ``push`` gives a process away and says if it is on
+        its way; ``tell`` gives news of one.
         """
         self._db = db
         self._hub = hub
         self._runtime = runtime
         self._credit = credit
+        self._request = request
         self._peer = peer
         self._push = push
         self.tell = tell
@@ -192,7 +195,13 @@ class Assigner:
             return
         offer = self._hub.line_up(waiter)
         try:
-            claimed = await lifecycle.claim(self._db, self._runtime, count=free, is_leased=True)
+            claimed = await lifecycle.claim(
+                self._db,
+                self._runtime,
+                count=free,
+                is_leased=True,
+                pushed_over=self._request,
+            )
         except Unavailable:
             deadline = asyncio.get_running_loop().time() + OUTAGE_PAUSE * random.uniform(0.5, 1.5)  # noqa: S311
             await _stirred_before(deadline, waiter)

@@ -85,12 +85,13 @@ async def claim(
     count: int = 1,
     latest: bool = False,
     is_leased: bool = False,
+    pushed_over: str = "",
     intent: Intent = NOBODYS,
 ) -> list[Process]:
     """Assign up to ``count`` waiting processes to a runtime; they are no one else's from then on.
 
     Each comes with the token of its attempt. Unless ``is_leased`` the lease has no end, for those
-    who cannot renew it.
+    who cannot renew it. ``pushed_over`` is the request of the subscription that it is for.
 
     What the runtime has and whether it is approved is read by the statement itself.
     """
@@ -101,6 +102,7 @@ async def claim(
         runtime_id=runtime.runtime_id,
         count=count,
         is_leased=is_leased,
+        pushed_over=pushed_over,
         **intent.parameters,
     )
     claimed.sort(key=lambda process: process.submission_time, reverse=latest)
@@ -196,6 +198,20 @@ async def release(
         return returned
     reasons = ["cancelled, and released by its runtime"]
     return await close(db, assignment, State.FAILED, output=[], errors=reasons, intent=intent)
+
+
+async def release_unheard(
+    db: Statements, runtime: Runtime, *, pushed_over: str, held: Iterable[str]
+) -> list[Process]:
+    """Return to the queue what was pushed over a subscription, but for what its runtime holds."""
+    return await db.fetch_all(
+        Process,
+        "release_processes_unheard",
+        colony_id=runtime.colony_id,
+        runtime_id=runtime.runtime_id,
+        pushed_over=pushed_over,
+        held=list(held),
+    )
 
 
 async def renew(

@@ -56,6 +56,7 @@ class AssignmentStream:
             call.hub,
             runtime,
             credit=credit,
+            request=call.intent.request,
             peer=connection,
             push=self._push,
             tell=self.tell,

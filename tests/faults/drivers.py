@@ -73,7 +73,7 @@ class Recorded(Colonies):
         *,
         credit: int,
         heartbeat: float = 0,
-        holding: Callable[[], list[Held]] = list,
+        holding: Callable[[], list[Held]] | None = None,
     ) -> Changes:
         work = await super().subscribe_assignments(
             colony_id, credit=credit, heartbeat=heartbeat, holding=holding

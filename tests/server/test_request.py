@@ -182,6 +182,7 @@ STATEMENTS = {
 }
 
 NOBODYS = {
+    "release_processes_unheard",  # harmless to repeat: a subscription says what is held
     "cancel_processes_not_stopped", "fail_processes_not_started", "return_processes_overrun",
     "fail_processes_overrun", "return_processes_lost", "fail_processes_lost",  # deadlines
     "renew_processes", "touch_runtimes",  # signs of life

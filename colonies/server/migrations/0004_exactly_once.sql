@@ -2,6 +2,7 @@
 -- attempts that are over are kept.
 
 ALTER TABLE processes
+    ADD COLUMN pushed_over   text NOT NULL DEFAULT '',
     ADD COLUMN past          jsonb NOT NULL DEFAULT '[]',
     ADD COLUMN cancelled_by  text NOT NULL DEFAULT '',
     ADD COLUMN cancel_reason text NOT NULL DEFAULT '',

@@ -110,13 +110,14 @@ class SubscribeAssignments(Request):
     """How many processes the caller can hold at once, and which attempts it is making already.
 
     ``heartbeat`` is the most seconds it will be silent; the hub closes a connection that has been
-    for three times as long. 0 promises nothing.
+    for three times as long. 0 promises nothing. If it says what it holds, even if that is nothing,
+    then all else that was pushed over this very subscription before goes back to the queue.
     """
 
     colony_id: str
     credit: Credit = 1
     heartbeat: Heartbeat = 0
-    holding: list[Held] = []
+    holding: list[Held] | None = None
 
 
 @rpc("subscribeassignmentsmsg", rule=member("colony_id"), doors=NATIVE)
@@ -126,10 +127,16 @@ async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: 
     if connection.has_stream(call.id, call.intent.request):
         return
     stream = AssignmentStream(call, connection, runtime, msg.credit)
-    attempts = [lifecycle.Assignment.holding(held, runtime) for held in msg.holding]
+    holding = msg.holding or []
+    attempts = [lifecycle.Assignment.holding(held, runtime) for held in holding]
     with connection.opening(call.id, stream, call.intent.request):
         alive = await lifecycle.renew(call.db, attempts)
-    stream.hold([held for held in msg.holding if held.process_id in alive])
+        if msg.holding is not None and call.intent.request:
+            unheard = await lifecycle.release_unheard(
+                call.db, runtime, pushed_over=call.intent.request, held=alive
+            )
+            call.publish(*unheard)
+    stream.hold([held for held in holding if held.process_id in alive])
     for process_id, is_cancelling in alive.items():
         if is_cancelling:
             stream.tell(await find_process(call, process_id))

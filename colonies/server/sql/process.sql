@@ -58,7 +58,7 @@ AND (runtime_ids = '{}' OR (runtime_type <> '' AND :runtime_id = ANY (runtime_id
 done AS (
     UPDATE processes
     SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time = now(),
-        attempt = attempt + 1,
+        attempt = attempt + 1, pushed_over = :pushed_over,
         attempt_token = left(encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 16),
         leased_until = CASE WHEN :is_leased::boolean THEN now() + make_interval(secs => lease) END,
         exec_deadline = CASE WHEN max_exec_time > 0
@@ -253,6 +253,15 @@ WITH done AS (
     RETURNING {process}
 ), {once_done}
 SELECT * FROM done;
+
+-- name: release_processes_unheard
+-- What was pushed over a subscription that came back, and its runtime has never heard of.
+UPDATE processes
+SET lost_by = '{}', {requeued},
+    past = {earlier} || ('{"ending": "released"}' || {attempt_over})
+WHERE colony_id = :colony_id AND assigned_runtime_id = :runtime_id AND state = 1
+  AND pushed_over = :pushed_over AND process_id <> ALL (:held) AND cancelled_by = ''
+RETURNING {process};
 
 -- part: cancellation
 -- What the errors of a process say that was cancelled while nobody was there to say it better.
