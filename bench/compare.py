@@ -29,6 +29,15 @@ def measure(checkout: Path, seconds: float) -> Figures:
     return dict(read(line) for line in out.splitlines() if line.startswith("|") and "%" in line)
 
 
+def take_turns(there: Path, seconds: float, *, first: bool) -> tuple[Figures, Figures]:
+    """Measure both sides, the other one first every second time."""
+    if first:
+        old = measure(there, seconds)
+        return old, measure(HERE, seconds)
+    new = measure(HERE, seconds)
+    return measure(there, seconds), new
+
+
 def read(row: str) -> tuple[str, tuple[float, str]]:
     """Read a row of a table of rates."""
     what, figure, *_ = [cell.strip() for cell in row.strip("|").split("|")]
@@ -61,7 +70,7 @@ def main(commit: str, rounds: int, seconds: float, output: Path | None) -> None:
         git = ["git", "-C", str(HERE), "worktree"]
         subprocess.run([*git, "add", "--quiet", "--detach", str(there), commit], check=True)
         try:
-            pairs = [(measure(there, seconds), measure(HERE, seconds)) for _ in range(rounds)]
+            pairs = [take_turns(there, seconds, first=number % 2 == 0) for number in range(rounds)]
         finally:
             subprocess.run([*git, "remove", "--force", str(there)], check=True)
     text = f"{rounds} rounds, {os.cpu_count()} cores.\n\n" + report(commit, pairs)

@@ -22,6 +22,9 @@ from colonies.settings import Settings
 
 T = TypeVar("T")
 
+READS = ("get", "why", "version")
+"""How payload types begin that change nothing, and may be repeated as they are."""
+
 GOODBYE_TIMEOUT = 2.0
 """Seconds that the end of a subscription waits for the hub to hear of it."""
 
@@ -104,7 +107,7 @@ class Asking(Closing):
 
         Whoever waits says how long; when asking again, no longer than there is time left.
         """
-        request = new_request_id()
+        request = "" if payload_type.startswith(READS) else new_request_id()
         patience = self.settings.try_timeout
 
         async def ask(left: float) -> T:

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from time import perf_counter
 from typing import Any
-from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -75,7 +73,7 @@ class Dispatcher:
         self._members = Members(db)
         self._settings = settings
         self._metrics = metrics
-        self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._under_way: dict[tuple[str, str], asyncio.Event] = {}
 
     async def answer(self, raw: bytes, peer: Peer) -> tuple[Reply, Failure | None]:
         """Give the reply to one message, and the failure that it carries if it does."""
@@ -117,19 +115,23 @@ class Dispatcher:
             call.peer.authenticate()
         head, msg = _request(rpc, envelope)
         call.intent = intent_of(call.caller, head.sec.req, rpc.payload_type, msg)
-        async with self._turn(call):
-            result = await _do(rpc, call, msg)
+        result = await self._in_turn(rpc, call, msg)
         self._hub.publish(call.changed)
         return Reply(payload_type=rpc.payload_type, payload=_payload(result))
 
-    def _turn(self, call: Call) -> AbstractAsyncContextManager[None]:
-        """Have the same request, sent twice, be looked at one after the other."""
-        if not call.intent.request:
-            return nullcontext()
+    async def _in_turn(self, rpc: Rpc, call: Call, msg: Request) -> Any:
+        """Do what is asked; the same request, sent twice, is looked at one after the other."""
         key = (call.intent.caller, call.intent.request)
-        turn = self._turns.get(key) or asyncio.Lock()
-        self._turns[key] = turn
-        return turn
+        if not call.intent.request:
+            return await _do(rpc, call, msg)
+        while twin := self._under_way.get(key):
+            await twin.wait()
+        done = self._under_way[key] = asyncio.Event()
+        try:
+            return await _do(rpc, call, msg)
+        finally:
+            del self._under_way[key]
+            done.set()
 
     def _record(self, rpc: str, call: Call, seconds: float, failure: Failure | None) -> None:
         status = failure.status if failure else OK

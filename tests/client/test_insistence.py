@@ -189,7 +189,7 @@ class TestTries:
 
         async with asking(settings, answer, http=http) as (colonies, heard):
             for _ in range(2):
-                await colonies.get_process("p")
+                await colonies.release("p")
         assert [request == heard[1][1] for _, request in heard] == [False, True, True, True]
 
     async def test_a_refusal_is_not_asked_again(self, settings, http):
@@ -226,7 +226,7 @@ class TestTries:
 
     async def test_each_call_is_an_intention_of_its_own(self, settings, http):
         async with asking(settings, silent_to(), http=http) as (colonies, heard):
-            calls = (colonies.get_process("p") for _ in range(20))
+            calls = (colonies.release("p") for _ in range(20))
             await asyncio.gather(*calls)
         assert len({request for _, request in heard}) == 20
 

@@ -23,4 +23,4 @@ CREATE TABLE requests (
     CONSTRAINT requests_pkey PRIMARY KEY (caller, request)
 );
 
-CREATE INDEX requests_by_time ON requests (time);
+CREATE INDEX requests_by_time ON requests USING brin (time);

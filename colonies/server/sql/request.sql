@@ -35,6 +35,6 @@ DELETE FROM requests
 WHERE (caller, request) IN (
     SELECT caller, request FROM requests
     WHERE time < now() - make_interval(secs => :age)
-    ORDER BY time LIMIT :count::bigint
+    LIMIT :count::bigint
     FOR UPDATE SKIP LOCKED)
 RETURNING caller;
