@@ -218,7 +218,8 @@ async def test_exactly_as_much_as_allowed_is_taken(server, colony, people, socke
     await socket.websocket.send(body(MIB + 1), text=True)
     reply = wire.decode(await socket.websocket.recv(), Reply)
     assert failure_of(reply).code == "too_large"
-    await socket.websocket.send(body(4 * MIB + 1), text=True)
+    with contextlib.suppress(ConnectionClosed):  # the hub hangs up before it has read all of it
+        await socket.websocket.send(body(4 * MIB + 1), text=True)
     assert await socket.closed() == 1009
 
 
