@@ -365,7 +365,7 @@ class TestCredit:
         await socket.ask("unsubscribemsg", {"subscription": "work"}, people.runtime)
         process_id = await submit(member)
         assert await socket.pushes_so_far(people.runtime) == []
-        assert (await member.assign_process(timeout=-1)).process_id == process_id
+        assert (await member.assign_process(timeout=20)).process_id == process_id
         await subscribe(socket, 5)
         again = await submit(member)
         assert (await socket.pushed()).process_id == again
