@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600 * TIMES)]
 
 async def test_nothing_is_lost_when_postgresql_is_killed(tmp_path):
     dice = schedule("postgres kill")
+    work = schedule("postgres kill, the work")  # its own: who draws when depends on the hub
     started = time.monotonic()
     async with AsyncExitStack() as stack:
         colony = await stack.enter_async_context(world(tmp_path, runtimes=RUNTIMES))
@@ -53,8 +54,8 @@ async def test_nothing_is_lost_when_postgresql_is_killed(tmp_path):
         async def go_on(writer: Submitter) -> None:
             while not is_over.is_set():
                 options = {"runtime_type": TYPE, "max_retries": -1, "lease": 10}
-                await writer.submit(dice.uniform(0, 0.05), **options)
-                await pause(dice.uniform(0, 0.1))
+                await writer.submit(work.uniform(0, 0.05), **options)
+                await pause(work.uniform(0, 0.1))
 
         writing = [asyncio.create_task(go_on(one)) for one in writers]
         times = []

@@ -33,6 +33,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600 * TIMES)]
 
 async def test_what_killed_runtimes_had_is_run_by_others(tmp_path):
     dice = schedule("runtime kill")
+    work = schedule("runtime kill, the work")  # its own: who draws when depends on the hub
     started = time.monotonic()
     async with AsyncExitStack() as stack:
         colony = await stack.enter_async_context(world(tmp_path, runtimes=RUNTIMES))
@@ -47,7 +48,7 @@ async def test_what_killed_runtimes_had_is_run_by_others(tmp_path):
         async def go_on() -> None:
             options = {"runtime_type": TYPE, "max_retries": -1, "lease": LEASE}
             while not is_over.is_set():
-                process_id = await submitter.submit(dice.uniform(0.2, 0.8), **options)
+                process_id = await submitter.submit(work.uniform(0.2, 0.8), **options)
                 await client.wait_for(process_id)
 
         submitting = [asyncio.create_task(go_on()) for _ in range(IN_FLIGHT)]
