@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from colonies.client import Colonies
+from colonies.client.insistence import AWAY
 from colonies.client.work import Changes
 from colonies.core.errors import ColoniesError, Failure, Misconfigured
 from colonies.core.process import USUAL_LEASE, Held, Process, State
@@ -22,7 +23,7 @@ from runtimes.execution import Execution, Stop
 from runtimes.loop import Abandoned, LoopThread
 from runtimes.membership import APPROVAL_PERIOD, Membership
 from runtimes.outcomes import Kept, Outcomes
-from runtimes.patience import AWAY, FIRST_PAUSE
+from runtimes.patience import FIRST_PAUSE
 
 logger = structlog.get_logger()
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import structlog
 
-from colonies.core.errors import ConnectionLost, DeadlineExceeded, Unavailable
+from colonies.client.insistence import AWAY, pauses
 
 logger = structlog.get_logger()
 
@@ -19,22 +18,20 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 """Seconds between attempts to reach the hub, before jitter."""
 
-AWAY = (ConnectionLost, DeadlineExceeded, Unavailable)
-"""What says that the hub cannot be reached just now."""
-
 
 async def persist(call: Callable[[], Awaitable[T]]) -> T:
     """Repeat a call until the hub answers it."""
-    pause = FIRST_PAUSE
-    while True:
+    is_away = False
+    for pause in pauses(FIRST_PAUSE, LONGEST_PAUSE):
         try:
             result = await call()
         except AWAY as error:
-            if pause == FIRST_PAUSE:
+            if not is_away:
                 logger.warning("hub away, trying again", error=str(error))
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
+            is_away = True
+            await asyncio.sleep(pause)
         else:
-            if pause != FIRST_PAUSE:
+            if is_away:
                 logger.info("hub back")
             return result
+    raise AssertionError("there is always another pause")

@@ -36,9 +36,6 @@ FIRST_POLL = 0.05
 LONGEST_POLL = 2.0
 """Seconds between looks at a process where nothing can be pushed."""
 
-GOODBYE_TIMEOUT = 2.0
-"""Seconds that the end of a subscription waits for the hub to hear of it."""
-
 
 class Colonies(Asking):
     """A hub, as seen by one identity. Not for use from several threads."""

@@ -8,7 +8,6 @@ ConnectionLost: whether it happened is not known, so it is repeated (see `insist
 from __future__ import annotations
 
 import asyncio
-import random
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,6 +22,7 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from colonies.client.closing import Closing
+from colonies.client.insistence import pauses
 from colonies.core import wire
 from colonies.core.envelope import Reply, new_request_id, open_reply, seal
 from colonies.core.errors import (
@@ -348,11 +348,10 @@ class Connection(Closing):
         """Try until every stream is subscribed again, or was refused."""
         self._is_resubscribing = True
         logger.warning("connection lost, trying again", hub=endpoint(self._settings, "ws"))
-        pause = FIRST_PAUSE
+        growing = pauses(FIRST_PAUSE, LONGEST_PAUSE)
         try:
             while self._lasting - self._subscribed:
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-                pause = min(pause * 2, LONGEST_PAUSE)
+                await asyncio.sleep(next(growing))
                 await self._try_to_resubscribe()
             logger.info("connected again")
         finally:

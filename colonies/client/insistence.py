@@ -38,7 +38,7 @@ async def insist(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     left = seconds
-    for pause in _pauses():
+    for pause in pauses(FIRST_PAUSE, LONGEST_PAUSE):
         try:
             return await work(left)
         except AWAY as error:
@@ -50,8 +50,9 @@ async def insist(
     raise AssertionError("there is always another pause")
 
 
-def _pauses() -> Iterator[float]:
-    pause = FIRST_PAUSE
+def pauses(first: float, longest: float) -> Iterator[float]:
+    """Give the seconds between one try and the next, without end: twice as long each, jittered."""
+    pause = first
     while True:
         yield pause * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, longest)
