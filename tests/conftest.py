@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
@@ -86,6 +87,8 @@ def people() -> People:
 
 
 def pytest_configure(config):
+    # Else programs started here ignore Ctrl-C if the tests run in the background of a shell.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "settings(**changes): how the hub of this test differs")
     config.addinivalue_line("markers", "faults: kills and stops programs for minutes; runs alone")
 

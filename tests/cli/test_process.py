@@ -8,6 +8,8 @@ import pytest
 
 from colonies.core.process import ZERO_TIME, State
 from tests.cli.conftest import stop
+from tests.server.doors import until
+from tests.server.leases import listeners
 
 
 async def test_a_call_is_submitted_with_all_its_options(shell, member, people):
@@ -200,9 +202,10 @@ async def test_waiting_has_an_end_where_the_hub_is_silent(shell, silent):
     assert line == "process <x> has not ended after 0.1 s, and the hub does not say why"
 
 
-async def test_who_stops_waiting_hears_what_goes_on(shell, member):
+async def test_who_stops_waiting_hears_what_goes_on(shell, member, server):
     async with shell.started("process", "run", "f", "--type", "cli", "--wait") as waiting:
         process = await member.assign_process(timeout=30)
+        await until(lambda: listeners(server) == 1)
         ran = await stop(waiting, signal.SIGINT)
     assert (ran.status, ran.out) == (130, "")
     id_ = process.process_id

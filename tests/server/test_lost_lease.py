@@ -155,6 +155,21 @@ class TestLost:
         stats = await member.get_colony_stats()
         assert (stats.waiting_processes, stats.failed_processes) == (5, 5)
 
+    async def test_a_batch_has_its_size_even_if_the_planner_expects_one_row(
+        self, *, member, lapse, sql, server, monkeypatch
+    ):
+        """It must not choose again for every row: that locks rows and leaves them as they are."""
+        monkeypatch.setattr(lifecycle, "EXPIRY_BATCH", 3)
+        await submit(member)
+        await sql.execute("VACUUM ANALYZE processes")
+        for _ in range(9):
+            await submit(member)
+        for _ in range(10):
+            await take(member)
+        await lapse()
+        batches = [batch async for batch, _ in lifecycle.expire(server.db, grace=30)]
+        assert [len(batch) for batch in batches] == [3, 3, 3, 1]
+
     async def test_two_hubs_at_once_act_once_on_each(
         self, *, member, lapse, database_url, monkeypatch
     ):

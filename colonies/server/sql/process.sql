@@ -284,17 +284,27 @@ WITH done AS (
 ), {once_done}
 SELECT * FROM done;
 
+-- part: of_due
+-- What a statement has chosen and locked as `due`. A subquery after IN will not do: with few rows
+-- the planner may run it once for every row, and each run locks others, over the limit and for
+-- nothing. Of arrays it expects few, and so finds each by the primary key.
+FROM unnest(ARRAY(SELECT colony_id FROM due), ARRAY(SELECT process_id FROM due))
+     AS one (in_colony, id)
+WHERE processes.colony_id = one.in_colony AND processes.process_id = one.id
+
 -- name: cancel_processes_not_stopped
 -- Their runtimes have had the time that they have to stop.
+WITH due AS MATERIALIZED (
+    SELECT colony_id, process_id FROM processes
+    WHERE state = 1 AND cancel_time < now() - make_interval(secs => :grace)
+    ORDER BY cancel_time LIMIT :count::bigint
+    FOR UPDATE SKIP LOCKED
+)
 UPDATE processes
 SET state = 4, end_time = now(),
     errors = ARRAY['cancelled by ' || cancelled_by
                    || CASE WHEN cancel_reason = '' THEN '' ELSE ': ' END || cancel_reason]
-WHERE (colony_id, process_id) IN (
-    SELECT colony_id, process_id FROM processes
-    WHERE state = 1 AND cancel_time < now() - make_interval(secs => :grace)
-    ORDER BY cancel_time LIMIT :count::bigint
-    FOR UPDATE SKIP LOCKED)
+{of_due}
 RETURNING {process};
 
 -- name: get_attempt_token
@@ -325,38 +335,44 @@ RETURNING processes.process_id, processes.cancelled_by <> '';
 
 -- name: fail_processes_not_started
 -- Waited too long. In batches; SKIP LOCKED lets every hub run this at once.
-UPDATE processes
-SET state = 3, end_time = now(),
-    errors = ARRAY['Maximum waiting time limit exceeded']
-WHERE (colony_id, process_id) IN (
+WITH due AS MATERIALIZED (
     SELECT colony_id, process_id FROM processes
     WHERE state = 0 AND wait_deadline < now()
     ORDER BY wait_deadline LIMIT :count::bigint
-    FOR UPDATE SKIP LOCKED)
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE processes
+SET state = 3, end_time = now(),
+    errors = ARRAY['Maximum waiting time limit exceeded']
+{of_due}
 RETURNING {process};
 
 -- name: return_processes_overrun
 -- Ran too long, with retries left: back to the queue.
+WITH due AS MATERIALIZED (
+    SELECT colony_id, process_id FROM processes
+    WHERE state = 1 AND exec_deadline < now() AND (max_retries < 0 OR retries < max_retries)
+    ORDER BY exec_deadline LIMIT :count::bigint
+    FOR UPDATE SKIP LOCKED
+)
 UPDATE processes
 SET lost_by = '{}', retries = retries + 1,
     {requeued},
     past = {earlier} || ('{"ending": "execution time exceeded"}' || {attempt_over})
-WHERE (colony_id, process_id) IN (
-    SELECT colony_id, process_id FROM processes
-    WHERE state = 1 AND exec_deadline < now() AND (max_retries < 0 OR retries < max_retries)
-    ORDER BY exec_deadline LIMIT :count::bigint
-    FOR UPDATE SKIP LOCKED)
+{of_due}
 RETURNING {process};
 
 -- name: fail_processes_overrun
 -- Ran too long, with no retries left.
-UPDATE processes
-SET state = 3, end_time = now(), errors = ARRAY['Maximum execution time limit exceeded']
-WHERE (colony_id, process_id) IN (
+WITH due AS MATERIALIZED (
     SELECT colony_id, process_id FROM processes
     WHERE state = 1 AND exec_deadline < now() AND max_retries >= 0 AND retries >= max_retries
     ORDER BY exec_deadline LIMIT :count::bigint
-    FOR UPDATE SKIP LOCKED)
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE processes
+SET state = 3, end_time = now(), errors = ARRAY['Maximum execution time limit exceeded']
+{of_due}
 RETURNING {process};
 
 -- part: losers
@@ -373,30 +389,34 @@ lease < :up_for::float
 
 -- name: return_processes_lost
 -- Nobody renewed the lease, and there are retries left: back to the queue.
-UPDATE processes
-SET lost_by = {losers}, retries = retries + 1, {requeued},
-    past = {earlier} || ('{"ending": "lease lost"}' || {attempt_over})
-WHERE (colony_id, process_id) IN (
+WITH due AS MATERIALIZED (
     SELECT colony_id, process_id FROM processes
     WHERE state = 1 AND leased_until < now() AND {is_patient} AND (max_retries < 0 OR retries < max_retries)
       AND NOT {is_poison}
     ORDER BY leased_until LIMIT :count
-    FOR UPDATE SKIP LOCKED)
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE processes
+SET lost_by = {losers}, retries = retries + 1, {requeued},
+    past = {earlier} || ('{"ending": "lease lost"}' || {attempt_over})
+{of_due}
 RETURNING {process};
 
 -- name: fail_processes_lost
 -- Nobody renewed the lease, and nobody shall try again: no retries are left, or it is poison.
+WITH due AS MATERIALIZED (
+    SELECT colony_id, process_id FROM processes
+    WHERE state = 1 AND leased_until < now() AND {is_patient}
+      AND ((max_retries >= 0 AND retries >= max_retries) OR {is_poison})
+    ORDER BY leased_until LIMIT :count
+    FOR UPDATE SKIP LOCKED
+)
 UPDATE processes
 SET state = 3, end_time = now(),
     errors = CASE WHEN {is_poison} THEN ARRAY['poison'] ELSE '{}' END || ARRAY(
         SELECT format('Lease lost by runtime %s', runtime_id)
         FROM unnest({losers}) AS runtime_id)
-WHERE (colony_id, process_id) IN (
-    SELECT colony_id, process_id FROM processes
-    WHERE state = 1 AND leased_until < now() AND {is_patient}
-      AND ((max_retries >= 0 AND retries >= max_retries) OR {is_poison})
-    ORDER BY leased_until LIMIT :count
-    FOR UPDATE SKIP LOCKED)
+{of_due}
 RETURNING {process};
 
 -- name: list_claimable_queues

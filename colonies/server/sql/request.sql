@@ -31,10 +31,13 @@ WHERE caller = :caller AND request = :request AND process_id = :process_id AND a
 
 -- name: delete_old_requests
 -- In batches; gives one row for each that is gone.
-DELETE FROM requests
-WHERE (caller, request) IN (
+WITH old AS MATERIALIZED (
     SELECT caller, request FROM requests
     WHERE time < now() - make_interval(secs => :age)
     LIMIT :count::bigint
-    FOR UPDATE SKIP LOCKED)
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM requests
+USING unnest(ARRAY(SELECT caller FROM old), ARRAY(SELECT request FROM old)) AS one (by, id)
+WHERE caller = one.by AND request = one.id
 RETURNING caller;
