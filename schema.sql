@@ -90,6 +90,10 @@ CREATE INDEX processes_claimable_latest
     ON processes (colony_id, runtime_type, priority DESC, submission_time DESC)
     WHERE state = 0 AND NOT wait_for_parents;
 
+-- "Does anything wait for this very runtime?" (claim_oldest_of_queue, claim_latest_of_queue)
+CREATE INDEX processes_addressed ON processes USING gin (runtime_ids) WITH (fastupdate = off)
+    WHERE (state = 0) IS TRUE AND runtime_ids <> '{}';
+
 -- "Whose time is over?" (fail_processes_not_started, return_processes_overrun,
 -- return_processes_lost and their twins)
 CREATE INDEX processes_wait_deadline ON processes (wait_deadline)
@@ -163,4 +167,4 @@ CREATE INDEX requests_by_time ON requests USING brin (time);
 
 -- One row: the number of the last migration that this database has seen.
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (4);
+INSERT INTO schema_version VALUES (5);

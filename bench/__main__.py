@@ -58,12 +58,14 @@ class Line(msgspec.Struct):
 
 
 @asynccontextmanager
-async def hub(folder: Path, people: People) -> AsyncIterator[Settings]:
+async def hub(folder: Path, people: People, **variables: str) -> AsyncIterator[Settings]:
     """Run a hub with a PostgreSQL of its own, durable, as an operator would."""
     start = (COMMAND, "server", "start", "--port", "0", "--bind", "127.0.0.1")
     options = ("--serverid", people.server.id, "--data-dir", folder)
     with (folder / "hub.log").open("wb") as log:
-        child = await asyncio.create_subprocess_exec(*start, *options, stdout=PIPE, stderr=log)
+        child = await asyncio.create_subprocess_exec(
+            *start, *options, stdout=PIPE, stderr=log, env={**os.environ, **variables}
+        )
     try:
         if child.stdout is None:
             raise RuntimeError("the hub has no output")
@@ -169,10 +171,12 @@ async def measure_latency(settings: Settings, people: People, count: int) -> lis
     ]
 
 
-async def measure_cycles(settings: Settings, people: People, seconds: float) -> list[Line]:
+async def measure_cycles(
+    settings: Settings, people: People, seconds: float, *, crowds: tuple[int, ...], how: str = ""
+) -> list[Line]:
     """Whole lives: submit, assign, close, each signed, each durable; a socket a client."""
     lines = []
-    for clients in (1, 10, 50):
+    for clients in crowds:
         async with AsyncExitStack() as stack:
             sockets = [
                 await stack.enter_async_context(connect(settings, key=people.runtime))
@@ -187,8 +191,18 @@ async def measure_cycles(settings: Settings, people: People, seconds: float) -> 
                     await colonies.close_successful(process.process_id)
 
             rate = await per_second(clients, seconds, live)
-        lines.append(Line(f"cycles (submit + assign + close), {clients} clients", rate, "/s"))
+        lines.append(Line(f"cycles (submit + assign + close), {clients} clients{how}", rate, "/s"))
     return lines
+
+
+async def measure_naive(people: People, seconds: float) -> list[Line]:
+    """The same from a hub of its own that gives every call a statement of its own."""
+    with tempfile.TemporaryDirectory(prefix="colonies-bench-") as folder:
+        async with hub(Path(folder), people, COLONIES_DATABASE_BATCH="1") as settings:
+            await prepare(settings, people)
+            return await measure_cycles(
+                settings, people, seconds, crowds=(50,), how=", no shared statements"
+            )
 
 
 async def measure_statements(settings: Settings, people: People, database: str) -> Line:
@@ -240,6 +254,7 @@ async def measure_renewal(settings: Settings, people: People, seconds: float) ->
 async def measure(seconds: float) -> list[Line]:
     """Measure everything."""
     people = People(*(PrivateKey.generate() for _ in range(3)))
+    naive = await measure_naive(people, seconds)
     with tempfile.TemporaryDirectory(prefix="colonies-bench-") as folder:
         async with hub(Path(folder), people) as settings:
             await prepare(settings, people)
@@ -248,7 +263,8 @@ async def measure(seconds: float) -> list[Line]:
                 *await measure_authentication(settings, seconds),
                 await measure_commits(settings, people, seconds),
                 *await measure_latency(settings, people, count=int(seconds * 50)),
-                *await measure_cycles(settings, people, seconds),
+                *naive,
+                *await measure_cycles(settings, people, seconds, crowds=(1, 10, 50, 500)),
                 await measure_statements(settings, people, database_of(Path(folder))),
                 *await measure_renewal(settings, people, seconds),
             ]

@@ -93,6 +93,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_connections: Annotated[
         int, Setting("COLONIES_DATABASE_CONNECTIONS", "Connections to PostgreSQL")
     ] = 10
+    database_batch: Annotated[
+        int,
+        Setting("COLONIES_DATABASE_BATCH", "Most rows of a statement that calls share"),
+    ] = 200
     max_message_bytes: Annotated[
         int, Setting("COLONIES_MAX_MESSAGE_BYTES", "Largest message taken")
     ] = 1024 * 1024

@@ -131,7 +131,11 @@ class Server:
             bin_folder = Path(self.settings.postgres_bin) if self.settings.postgres_bin else None
             postgres = EmbeddedPostgres(folder, bin_folder=bin_folder)
             url = (await stack.enter_async_context(postgres)).url
-        db = Database(url, connections=self.settings.database_connections)
+        db = Database(
+            url,
+            connections=self.settings.database_connections,
+            batch=self.settings.database_batch,
+        )
         await db.open()
         stack.push_async_callback(db.close)
         return db
@@ -285,8 +289,12 @@ def _listen(settings: Settings) -> socket.socket:
     if not 0 <= settings.server_port <= MAX_PORT:
         raise Misconfigured(f"cannot listen on {place}: expected 0 to {MAX_PORT}")
     try:
-        return socket.create_server(
+        listener = socket.create_server(
             (settings.bind, settings.server_port), family=family, backlog=BACKLOG
         )
     except OSError as error:
         raise Misconfigured(f"cannot listen on {place}: {error}") from error
+    # Inherited by what is accepted. Loops set it too, but not for a socket made without a protocol
+    # number, as this one: pushes then waited for the acknowledgement of what was sent before.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

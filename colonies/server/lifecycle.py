@@ -1,6 +1,7 @@
 """Every change of a process: one statement each, whoever asks for it.
 
-Each function gives the processes as they are after the change; publishing them is the caller's.
+What is asked most often is done together with what else is asked meanwhile (`moves`). Each function
+gives the processes as they are after the change; publishing them is the caller's.
 """
 
 from __future__ import annotations
@@ -10,12 +11,20 @@ from itertools import chain, repeat
 
 import msgspec
 
-from colonies.core import wire
 from colonies.core.attribute import Attribute, AttributeKind, attribute_id
-from colonies.core.process import USUAL_LEASE, Held, Process, ProcessSpec, State, new_id
+from colonies.core.process import Held, Process, ProcessSpec, State, new_id
 from colonies.core.runtime import Runtime
-from colonies.server.db import Database, Statements
+from colonies.server.db import Database, Statements, seen_before
 from colonies.server.intent import NOBODYS, Intent, Seen
+from colonies.server.moves import (
+    Claim,
+    Ending,
+    Queue,
+    Submission,
+    claim_from,
+    close_all,
+    submit_all,
+)
 
 EXPIRY_BATCH = 500
 """Rows that one statement of the deadline pass changes; more take further statements."""
@@ -23,38 +32,14 @@ EXPIRY_BATCH = 500
 FORGET_BATCH = 5000
 
 
-class _Times(msgspec.Struct):
-    submission_time: wire.Time
-    wait_deadline: wire.Time = wire.ZERO_TIME
-
-
 async def submit(db: Statements, spec: ProcessSpec, intent: Intent) -> Process:
     """Put a new process in the queue of its colony."""
     spec = spec.normalised()
     process_id = new_id()
     environment = _environment(process_id, spec)
-    conditions = spec.conditions
-    (times,) = await db.fetch_all(
-        _Times,
-        "submit_process",
-        colony_id=conditions.colony_id,
-        process_id=process_id,
-        spec=wire.encode(spec).decode(),
-        runtime_type=conditions.runtime_type,
-        runtime_ids=conditions.runtime_ids,
-        cores=conditions.cores,
-        mem=conditions.mem,
-        gpus=conditions.gpus,
-        priority=spec.priority,
-        max_wait_time=spec.max_wait_time,
-        max_exec_time=spec.max_exec_time,
-        max_retries=spec.max_retries,
-        lease=spec.lease or USUAL_LEASE,
-        env_ids=[attribute.attribute_id for attribute in environment],
-        env_keys=[attribute.key for attribute in environment],
-        env_values=[attribute.value for attribute in environment],
-        **intent.parameters,
-    )
+    times = await db.batched(submit_all, Submission(process_id, spec, environment, intent))
+    if times is None:
+        raise seen_before()
     return Process(
         process_id=process_id,
         submission_time=times.submission_time,
@@ -95,19 +80,35 @@ async def claim(
 
     What the runtime has and whether it is approved is read by the statement itself.
     """
-    claimed = await db.fetch_all(
-        Process,
-        "claim_latest_processes" if latest else "claim_oldest_processes",
-        colony_id=runtime.colony_id,
-        runtime_id=runtime.runtime_id,
-        count=count,
-        is_leased=is_leased,
-        pushed_over=pushed_over,
-        **intent.parameters,
+    queue = Queue(
+        runtime.colony_id,
+        runtime.runtime_type,
+        max(runtime.cores, 0),
+        max(runtime.mem, 0),
+        max(runtime.gpus, 0),
+        latest,
     )
+    asked = Claim(runtime.runtime_id, count, is_leased, pushed_over, intent)
+    claimed = await db.batched(claim_from, asked, queue, rows=count)
+    if claimed is None:
+        claimed = await _claim_alone(db, queue, asked)
     claimed.sort(key=lambda process: process.submission_time, reverse=latest)
     claimed.sort(key=lambda process: process.spec.priority, reverse=True)
     return claimed
+
+
+async def _claim_alone(db: Statements, queue: Queue, asked: Claim) -> list[Process]:
+    """Claim from what waits for a runtime by its id, and from the queue of its type, in order."""
+    return await db.fetch_all(
+        Process,
+        "claim_latest_processes" if queue.latest else "claim_oldest_processes",
+        colony_id=queue.colony_id,
+        runtime_id=asked.runtime_id,
+        count=asked.count,
+        is_leased=asked.is_leased,
+        pushed_over=asked.pushed_over,
+        **asked.intent.parameters,
+    )
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -173,15 +174,14 @@ async def close(
 
     Whoever stops because the process was cancelled says so by failing: it is then cancelled.
     """
-    return await db.fetch_maybe(
-        Process,
-        "close_process",
+    ending = Ending(
         **msgspec.structs.asdict(assignment),
         state=state,
         output=output,
         errors=errors,
-        **intent.parameters,
+        intent=intent,
     )
+    return await db.batched(close_all, ending)
 
 
 async def release(

@@ -7,7 +7,7 @@ reads the runtime itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from colonies.core.runtime import Runtime
@@ -35,7 +35,7 @@ class Members:
         if self._clock() < until:
             return runtimes
         generation = self._generation
-        runtimes = await self._db.fetch_all(Runtime, "list_memberships", caller=identity)
+        runtimes = await self._db.batched(_memberships, identity)
         # What was read before a change must not be remembered after it.
         if generation == self._generation:
             if len(self._remembered) >= MAX_REMEMBERED:
@@ -47,3 +47,10 @@ class Members:
         """Forget everything: something about runtimes has changed."""
         self._generation += 1
         self._remembered.clear()
+
+
+async def _memberships(db: Statements, identities: Sequence[str]) -> list[list[Runtime]]:
+    found: dict[str, list[Runtime]] = {identity: [] for identity in identities}
+    for runtime in await db.fetch_all(Runtime, "list_memberships", callers=list(found)):
+        found[runtime.runtime_id].append(runtime)
+    return [found[identity] for identity in identities]

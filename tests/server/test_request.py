@@ -170,16 +170,19 @@ STATEMENTS = {
     "approveruntimemsg": {"set_runtime_state"},
     "rejectruntimemsg": {"set_runtime_state"},
     "deleteruntimemsg": {"delete_runtime"},
-    "submitprocessespecmsg": {"submit_process"},
-    "assignprocessmsg": {"claim_oldest_processes", "claim_latest_processes"},
+    "submitprocessespecmsg": {"submit_processes"},
+    "assignprocessmsg": {
+        "claim_oldest_of_queue", "claim_latest_of_queue",
+        "claim_oldest_processes", "claim_latest_processes",
+    },
     "cancelprocessmsg": {"cancel_process"},
-    "closesuccessfulmsg": {"close_process"},
-    "closefailedmsg": {"close_process"},
-    "releasemsg": {"release_process", "close_process"},
+    "closesuccessfulmsg": {"close_processes"},
+    "closefailedmsg": {"close_processes"},
+    "releasemsg": {"release_process", "close_processes"},
     "addattributemsg": {"add_attribute"},
     "deleteprocessmsg": {"delete_process"},
     "deleteallprocessesmsg": {"delete_all_processes"},
-}
+}  # fmt: skip
 
 NOBODYS = {
     "release_processes_unheard",  # harmless to repeat: a subscription says what is held
@@ -209,7 +212,8 @@ def test_every_statement_that_changes_something_remembers_the_request_or_is_nobo
     assert writers - remembering == NOBODYS
     assert remembering == {name for names in STATEMENTS.values() for name in names}
     for name in remembering:
-        assert {"caller", "request", "digest"} <= set(load_queries()[name].parameters)
+        parameters = set(load_queries()[name].parameters)
+        assert {"caller", "request", "digest"} <= {each.removesuffix("s") for each in parameters}
 
 
 async def test_a_read_is_answered_anew_each_time(server, world, member, sql):

@@ -4,27 +4,57 @@ wait_deadline, exec_deadline, retries, attributes_of(colony_id, process_id) AS a
 wait_for_parents, parents, children, process_graph_id, input, output, errors, attempt, leased_until,
 cancelled_by, cancel_reason, cancel_time
 
--- name: submit_process
--- A new process and, for v1 clients, its environment as attributes of type 3, whose ids are
--- those of core/attribute.py. RETURNING cannot see them yet, so they are given by the caller.
-WITH environment AS (
-    INSERT INTO attributes (colony_id, attribute_id, target_id, process_graph_id, attribute_type,
-                            key, value)
-    SELECT :colony_id, attribute_id, :process_id, '', 3, key, value
-    FROM unnest(:env_ids::text[], :env_keys::text[], :env_values::text[])
-         AS variable (attribute_id, key, value)
+-- name: submit_processes
+-- New processes, those first that came first, and, for v1 clients, their environment as attributes
+-- of type 3, whose ids are those of core/attribute.py. RETURNING cannot see them yet, so they are
+-- given by the caller. What was asked before is left out, and so found missing in the answer.
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest(
+        :colony_ids::text[], :process_ids::text[], :specs::text[], :runtime_types::text[],
+        :runtime_ids::text[], :cores::integer[], :mem::integer[], :gpus::integer[],
+        :priorities::integer[], :max_wait_times::integer[], :max_exec_times::integer[],
+        :max_retries::integer[], :leases::integer[],
+        :callers::text[], :requests::text[], :digests::text[]
+    ) WITH ORDINALITY AS asked (
+        colony_id, process_id, spec, runtime_type,
+        runtime_ids, cores, mem, gpus,
+        priority, max_wait_time, max_exec_time,
+        max_retries, lease,
+        caller, request, digest, place)
+), once AS (
+    INSERT INTO requests (caller, request, digest, time, process_id)
+    SELECT caller, request, digest, now(), process_id FROM asked WHERE request <> ''
+    ORDER BY caller, request
+    ON CONFLICT DO NOTHING
+    RETURNING process_id
 ), done AS (
     INSERT INTO processes (colony_id, process_id, state, submission_time, wait_deadline, spec,
                            runtime_type, runtime_ids, cores, mem, gpus, priority,
                            max_wait_time, max_exec_time, max_retries, lease)
-    VALUES (:colony_id, :process_id, 0, now(),
-            CASE WHEN :max_wait_time::integer > 0
-                 THEN now() + make_interval(secs => :max_wait_time) END,
-            :spec::json, :runtime_type, :runtime_ids, :cores, :mem, :gpus, :priority,
-            :max_wait_time, :max_exec_time, :max_retries, :lease)
-    RETURNING process_id, attempt, submission_time, wait_deadline
-), {once_with_process}
-SELECT submission_time, wait_deadline FROM done;
+    SELECT colony_id, process_id, 0, now() + place * interval '1 microsecond',
+           CASE WHEN max_wait_time > 0
+                THEN now() + place * interval '1 microsecond'
+                     + make_interval(secs => max_wait_time) END,
+           spec::json, runtime_type, {texts_of_runtime_ids}, cores, mem, gpus, priority,
+           max_wait_time, max_exec_time, max_retries, lease
+    FROM asked
+    WHERE request = '' OR process_id IN (SELECT process_id FROM once)
+    RETURNING process_id, submission_time, wait_deadline
+), environment AS (
+    INSERT INTO attributes (colony_id, attribute_id, target_id, process_graph_id, attribute_type,
+                            key, value)
+    SELECT colony_id, attribute_id, process_id, '', 3, key, value
+    FROM unnest(:env_colony_ids::text[], :env_process_ids::text[], :env_ids::text[],
+                :env_keys::text[], :env_values::text[])
+         AS variable (colony_id, process_id, attribute_id, key, value)
+    WHERE process_id IN (SELECT process_id FROM done)
+)
+SELECT process_id, submission_time, wait_deadline FROM done;
+
+-- part: texts_of_runtime_ids
+-- A list of texts in JSON as an array; arrays of arrays must have sides of one length.
+CASE runtime_ids WHEN '[]' THEN '{}' ELSE ARRAY(SELECT json_array_elements_text(runtime_ids::json))
+END
 
 -- part: claimer
 -- Who claims, if approved; the claim goes by what is true of it now, and is waited for by whoever
@@ -53,20 +83,25 @@ colony_id = :colony_id AND runtime_type = (SELECT runtime_type FROM claimer)
 AND state = 0 AND NOT wait_for_parents
 AND (runtime_ids = '{}' OR (runtime_type <> '' AND :runtime_id = ANY (runtime_ids))) AND {fits}
 
+-- part: assigned
+-- A new attempt. Its token is 8 random bytes.
+state = 1, is_assigned = true, start_time = now(), attempt = attempt + 1,
+attempt_token = left(encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 16),
+exec_deadline = CASE WHEN max_exec_time > 0 THEN now() + make_interval(secs => max_exec_time) END
+
 -- part: take
--- = ANY (ARRAY (…)) is the form that the planner keeps cheap. The token is 8 random bytes.
-done AS (
+-- The colony is a column, as it is where many are given away.
+chosen AS MATERIALIZED (
+    SELECT :colony_id AS in_colony, id
+    FROM unnest(ARRAY(SELECT process_id FROM first
+                      UNION ALL SELECT process_id FROM second
+                      UNION ALL SELECT process_id FROM third)) AS id
+), done AS (
     UPDATE processes
-    SET state = 1, is_assigned = true, assigned_runtime_id = :runtime_id, start_time = now(),
-        attempt = attempt + 1, pushed_over = :pushed_over,
-        attempt_token = left(encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 16),
-        leased_until = CASE WHEN :is_leased::boolean THEN now() + make_interval(secs => lease) END,
-        exec_deadline = CASE WHEN max_exec_time > 0
-                             THEN now() + make_interval(secs => max_exec_time) END
-    WHERE colony_id = :colony_id
-      AND process_id = ANY (ARRAY(SELECT process_id FROM first
-                                  UNION ALL SELECT process_id FROM second
-                                  UNION ALL SELECT process_id FROM third))
+    SET {assigned}, assigned_runtime_id = :runtime_id, pushed_over = :pushed_over,
+        leased_until = CASE WHEN :is_leased::boolean THEN now() + make_interval(secs => lease) END
+    FROM chosen
+    WHERE colony_id = in_colony AND process_id = id
     RETURNING {process}, attempt_token
 ), {once_with_process}
 SELECT * FROM done
@@ -136,6 +171,96 @@ WITH {claimer}, before_queue AS MATERIALIZED (
     LIMIT :count::bigint - (SELECT count(*) FROM first) - (SELECT count(*) FROM second)
     FOR UPDATE SKIP LOCKED
 ), {take};
+
+-- part: askers
+-- Runtimes of one type and of equal figures, in the order in which they asked, with a seat for each
+-- process that they can have; nobody gets a second one before all have had a first. Approved ones
+-- only, by what is true now; whoever deletes one waits for the claim. What was asked and done before
+-- takes nothing, and whoever something waits for by its id has to ask alone, to see both in order.
+-- IS TRUE keeps the planner from every index but that of a runtime's identity, and of what is
+-- addressed.
+approved AS MATERIALIZED (
+    SELECT runtime_id
+    FROM (SELECT DISTINCT unnest(:runtime_ids::text[]) AS id) AS one
+    JOIN runtimes ON runtimes.runtime_id = one.id
+    WHERE (colony_id = :colony_id) IS TRUE AND state = 1
+      AND runtime_type = :runtime_type AND greatest(cores, 0) = :cores
+      AND greatest(mem, 0) = :mem AND greatest(gpus, 0) = :gpus
+    FOR KEY SHARE OF runtimes
+), addressed AS MATERIALIZED (
+    SELECT runtime_id FROM approved
+    WHERE EXISTS (SELECT FROM processes
+                  WHERE runtime_ids @> ARRAY[approved.runtime_id] AND runtime_ids <> '{}'
+                    AND (state = 0) IS TRUE AND (colony_id = :colony_id) IS TRUE)
+), asked AS MATERIALIZED (
+    SELECT place, runtime_id, count, is_leased, over, caller, request,
+           runtime_id IN (SELECT runtime_id FROM approved) AS is_approved,
+           runtime_id IN (SELECT runtime_id FROM addressed) AS is_addressed
+    FROM unnest(:runtime_ids::text[], :counts::integer[], :are_leased::boolean[],
+                :pushed_over::text[], :callers::text[], :requests::text[])
+         WITH ORDINALITY AS asked (runtime_id, count, is_leased, over, caller, request, place)
+), seated AS MATERIALIZED (
+    SELECT place, runtime_id, is_leased, over
+    FROM asked CROSS JOIN LATERAL generate_series(1, count) AS seat
+    WHERE is_approved AND NOT is_addressed
+      AND NOT EXISTS (SELECT FROM requests
+                      WHERE asked.request <> '' AND requests.caller = asked.caller
+                        AND requests.request = asked.request)
+    ORDER BY seat, place
+)
+
+-- part: for_anybody
+-- In the queue of this type, for whichever runtime.
+colony_id = :colony_id AND runtime_type = :runtime_type AND state = 0 AND NOT wait_for_parents
+AND runtime_ids = '{}' AND cores <= :cores AND mem <= :mem AND gpus <= :gpus
+
+-- part: give
+-- What waits is given away seat by seat. Who has to ask alone is told by a row without a process.
+-- The colony is a column: were it a constant, the planner might read all of it to find a few.
+given AS MATERIALIZED (
+    SELECT :colony_id AS in_colony, given.* FROM unnest(
+        ARRAY(SELECT process_id FROM waiting), ARRAY(SELECT attempt FROM waiting),
+        ARRAY(SELECT place FROM seated), ARRAY(SELECT runtime_id FROM seated),
+        ARRAY(SELECT is_leased FROM seated), ARRAY(SELECT over FROM seated)
+    ) AS given (id, attempts, place, by_runtime, is_leased, over)
+    WHERE id IS NOT NULL
+), once AS (
+    INSERT INTO requests (caller, request, digest, time, process_id, attempt)
+    SELECT DISTINCT ON (place) (:callers::text[])[place], (:requests::text[])[place],
+           (:digests::text[])[place], now(), id, attempts + 1
+    FROM given WHERE (:requests::text[])[place] <> ''
+), done AS (
+    UPDATE processes
+    SET {assigned}, assigned_runtime_id = by_runtime, pushed_over = over,
+        leased_until = CASE WHEN is_leased THEN now() + make_interval(secs => lease) END
+    FROM given
+    WHERE colony_id = in_colony AND process_id = id
+    RETURNING place, {process}, attempt_token
+)
+SELECT * FROM done
+UNION ALL
+SELECT place, nothing.*
+FROM asked LEFT JOIN (SELECT {process}, attempt_token FROM processes WHERE false) AS nothing ON true
+WHERE is_addressed
+
+-- name: claim_oldest_of_queue
+-- What waits for any runtime of a type, by priority and age, for many of them at once. A queue a
+-- statement, as SKIP LOCKED does not skip what the statement itself has locked.
+WITH {askers}, waiting AS MATERIALIZED (
+    SELECT process_id, attempt FROM processes WHERE {for_anybody}
+    ORDER BY priority DESC, submission_time
+    LIMIT (SELECT count(*) FROM seated)
+    FOR UPDATE SKIP LOCKED
+), {give};
+
+-- name: claim_latest_of_queue
+-- As claim_oldest_of_queue, but the newest first within a priority.
+WITH {askers}, waiting AS MATERIALIZED (
+    SELECT process_id, attempt FROM processes WHERE {for_anybody}
+    ORDER BY priority DESC, submission_time DESC
+    LIMIT (SELECT count(*) FROM seated)
+    FOR UPDATE SKIP LOCKED
+), {give};
 
 -- name: get_process
 -- A process by its id, in the colonies that the caller belongs to or owns.
@@ -216,16 +341,33 @@ ORDER BY one.attempt;
 colony_id = ANY (:colony_ids) AND process_id = :process_id AND assigned_runtime_id = :runtime_id
 AND (:attempt_token = '' OR attempt_token = :attempt_token) AND (state = 1) IS TRUE
 
--- name: close_process
--- The end of a running process, by the runtime that has it. The WHERE is the check: the first
+-- name: close_processes
+-- The ends of running processes, each by the runtime that has it. The WHERE is the check: the first
 -- close wins. A failure is what stopping a cancelled process looks like to its runtime.
-WITH done AS (
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest(
+        :colony_ids::text[], :process_ids::text[], :runtime_ids::text[],
+        :attempt_tokens::text[], :states::smallint[], :outputs::text[], :errors::text[]
+    ) WITH ORDINALITY AS asked (
+        in_colony, id, by_runtime,
+        token, ending, outputs, reasons, place)
+), done AS (
     UPDATE processes
-    SET state = CASE WHEN :state::integer = 3 AND cancelled_by <> '' THEN 4 ELSE :state END,
-        end_time = now(), output = :output, errors = :errors
-    WHERE {attempt}
-    RETURNING {process}
-), {once_done}
+    SET state = CASE WHEN ending = 3 AND cancelled_by <> '' THEN 4 ELSE ending END,
+        end_time = now(),
+        output = CASE outputs WHEN '[]' THEN '{}'
+                 ELSE ARRAY(SELECT json_array_elements_text(outputs::json)) END,
+        errors = CASE reasons WHEN '[]' THEN '{}'
+                 ELSE ARRAY(SELECT json_array_elements_text(reasons::json)) END
+    FROM asked
+    WHERE colony_id = in_colony AND process_id = id AND assigned_runtime_id = by_runtime
+      AND (token = '' OR attempt_token = token) AND (state = 1) IS TRUE
+    RETURNING place, {process}
+), once AS (
+    INSERT INTO requests (caller, request, digest, time)
+    SELECT (:callers::text[])[place], (:requests::text[])[place], (:digests::text[])[place], now()
+    FROM done WHERE (:requests::text[])[place] <> ''
+)
 SELECT * FROM done;
 
 -- part: requeued

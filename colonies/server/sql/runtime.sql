@@ -12,8 +12,8 @@ VALUES (:colony_id, :runtime_id, :runtime_type, :name, :cpu, :cores, :mem, :gpu,
 RETURNING {runtime};
 
 -- name: list_memberships
--- Which runtimes, of any colony, is the caller?
-SELECT {runtime} FROM runtimes WHERE runtime_id = :caller ORDER BY colony_id;
+-- Which runtimes, of any colony, are these callers?
+SELECT {runtime} FROM runtimes WHERE runtime_id = ANY (:callers) ORDER BY colony_id;
 
 -- name: get_runtime
 -- A runtime by its id, in the colonies that the caller belongs to or owns.

@@ -1,0 +1,110 @@
+"""Group commit: what arrives while a statement is in flight goes into the next one.
+
+A durable row costs a round trip and a flush to disk; a hundred in one statement cost little more.
+Nothing is ever waited for: who comes first goes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from colonies.core.errors import Unavailable
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+Run = Callable[[list[A]], Awaitable[Sequence[R]]]
+"""Do something with all of these, together or not at all; gives a result for each."""
+
+
+@dataclass(slots=True)
+class Place(Generic[A, R]):
+    """A place in line."""
+
+    item: A
+    rows: int
+    done: asyncio.Future[R]
+
+
+class Batch(Generic[A, R]):
+    """The line in front of one statement, which runs one at a time, for ``most`` rows at most."""
+
+    def __init__(self, run: Run[A, R], *, most: int) -> None:
+        self._run = run
+        self._most = most
+        self._line: deque[Place[A, R]] = deque()
+        self._runner: asyncio.Task[None] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody is in line and nothing is in flight."""
+        return self._runner is None
+
+    def add(self, item: A, *, rows: int = 1) -> asyncio.Future[R]:
+        """Stand in line; the future has what came of it, or what went wrong with it.
+
+        ``rows`` is how many it may change. Whoever cancels the future before it is their turn has
+        asked for nothing.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[R] = loop.create_future()
+        self._line.append(Place(item, rows, done))
+        if self._runner is None:
+            self._runner = loop.create_task(self._go_on())
+        return done
+
+    async def close(self) -> None:
+        """Stop; whoever is still in line hears that the hub is."""
+        if self._runner is not None:
+            self._runner.cancel()
+            await asyncio.wait([self._runner])
+
+    async def _go_on(self) -> None:
+        taken: list[Place[A, R]] = []
+        try:
+            while self._line:
+                taken = self._take()
+                await self._settle(taken)
+        finally:
+            self._runner = None
+            _fail([*taken, *self._line], Unavailable("the hub is stopping"))
+            self._line.clear()
+
+    def _take(self) -> list[Place[A, R]]:
+        """Take from the line as many as go into one statement, and always one."""
+        taken: list[Place[A, R]] = []
+        room = self._most
+        while self._line and (not taken or self._line[0].rows <= room):
+            place = self._line.popleft()
+            room -= place.rows
+            taken.append(place)
+        return taken
+
+    async def _settle(self, taken: list[Place[A, R]]) -> None:
+        """Run for all; if that fails, for one after the other: one bad row harms nobody else's."""
+        asked = [place for place in taken if not place.done.done()]
+        if not asked:
+            return
+        try:
+            results = await self._run([place.item for place in asked])
+        except Exception as error:  # noqa: BLE001 - it is raised to whoever asked
+            if len(asked) == 1 or isinstance(error, Unavailable):
+                _fail(asked, error)
+                return
+        else:
+            for place, result in zip(asked, results, strict=True):
+                if not place.done.done():
+                    place.done.set_result(result)
+            return
+        for place in asked:
+            await self._settle([place])
+
+
+def _fail(asked: list[Place[A, R]], error: Exception) -> None:
+    for place in asked:
+        if not place.done.done():
+            place.done.set_exception(error)

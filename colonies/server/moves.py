@@ -1,0 +1,179 @@
+"""The moves that are made for many processes by one statement, and what each takes.
+
+Whoever makes one goes through `lifecycle`, which lets it be made with others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from colonies.core import wire
+from colonies.core.attribute import Attribute
+from colonies.core.process import USUAL_LEASE, Process, ProcessSpec, State
+from colonies.server.db import Statements
+from colonies.server.intent import Intent
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """A process to be: its id, its spec as it is kept, and its environment as attributes."""
+
+    process_id: str
+    spec: ProcessSpec
+    environment: list[Attribute]
+    intent: Intent
+
+
+class Times(msgspec.Struct, frozen=True):
+    """When a process was submitted, and until when it waits."""
+
+    process_id: str
+    submission_time: wire.Time
+    wait_deadline: wire.Time = wire.ZERO_TIME
+
+
+async def submit_all(db: Statements, asked: Sequence[Submission]) -> list[Times | None]:
+    """Put new processes in their queues; None for one that was asked for before."""
+    specs = [one.spec for one in asked]
+    conditions = [spec.conditions for spec in specs]
+    environment = [attribute for one in asked for attribute in one.environment]
+    submitted = await db.fetch_all(
+        Times,
+        "submit_processes",
+        colony_ids=[each.colony_id for each in conditions],
+        process_ids=[one.process_id for one in asked],
+        specs=[wire.encode(spec).decode() for spec in specs],
+        runtime_types=[each.runtime_type for each in conditions],
+        runtime_ids=[_json(each.runtime_ids) for each in conditions],
+        cores=[each.cores for each in conditions],
+        mem=[each.mem for each in conditions],
+        gpus=[each.gpus for each in conditions],
+        priorities=[spec.priority for spec in specs],
+        max_wait_times=[spec.max_wait_time for spec in specs],
+        max_exec_times=[spec.max_exec_time for spec in specs],
+        max_retries=[spec.max_retries for spec in specs],
+        leases=[spec.lease or USUAL_LEASE for spec in specs],
+        env_colony_ids=[attribute.target_colony_id for attribute in environment],
+        env_process_ids=[attribute.target_id for attribute in environment],
+        env_ids=[attribute.attribute_id for attribute in environment],
+        env_keys=[attribute.key for attribute in environment],
+        env_values=[attribute.value for attribute in environment],
+        **_intents(one.intent for one in asked),
+    )
+    times = {one.process_id: one for one in submitted}
+    return [times.get(one.process_id) for one in asked]
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """What runtimes of one type and of equal figures can take from, the oldest or latest first."""
+
+    colony_id: str
+    runtime_type: str
+    cores: int
+    mem: int
+    gpus: int
+    latest: bool
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """How much one runtime can have, and how it will hold it."""
+
+    runtime_id: str
+    count: int
+    is_leased: bool
+    pushed_over: str
+    intent: Intent
+
+
+async def claim_from(
+    db: Statements, asked: Sequence[Claim], queue: Queue
+) -> list[list[Process] | None]:
+    """Assign what waits in a queue; None for a runtime that has to ask alone.
+
+    That is one for which something waits by its id.
+    """
+    placed = await db.fetch_placed(
+        Process,
+        "claim_latest_of_queue" if queue.latest else "claim_oldest_of_queue",
+        colony_id=queue.colony_id,
+        runtime_type=queue.runtime_type,
+        cores=queue.cores,
+        mem=queue.mem,
+        gpus=queue.gpus,
+        runtime_ids=[one.runtime_id for one in asked],
+        counts=[one.count for one in asked],
+        are_leased=[one.is_leased for one in asked],
+        pushed_over=[one.pushed_over for one in asked],
+        **_intents(one.intent for one in asked),
+    )
+    claimed: list[list[Process] | None] = [[] for _ in asked]
+    for place, process in placed:
+        mine = claimed[place - 1]
+        if process.process_id and mine is not None:
+            mine.append(process)
+        else:
+            claimed[place - 1] = None
+    return claimed
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How an attempt ends, as its runtime says."""
+
+    process_id: str
+    runtime_id: str
+    colony_ids: list[str]
+    attempt_token: str
+    state: State
+    output: list[str]
+    errors: list[str]
+    intent: Intent
+
+
+async def close_all(db: Statements, asked: Sequence[Ending]) -> list[Process | None]:
+    """End running processes; None for one that is not that runtime's, or has ended."""
+    closed: list[Process | None] = [None] * len(asked)
+    for places in _apart(asked):
+        rows = [(place, colony_id) for place in places for colony_id in asked[place].colony_ids]
+        endings = [asked[place] for place, _ in rows]
+        placed = await db.fetch_placed(
+            Process,
+            "close_processes",
+            colony_ids=[colony_id for _, colony_id in rows],
+            process_ids=[one.process_id for one in endings],
+            runtime_ids=[one.runtime_id for one in endings],
+            attempt_tokens=[one.attempt_token for one in endings],
+            states=[one.state for one in endings],
+            outputs=[_json(one.output) for one in endings],
+            errors=[_json(one.errors) for one in endings],
+            **_intents(one.intent for one in endings),
+        )
+        for row, process in placed:
+            closed[rows[row - 1][0]] = process
+    return closed
+
+
+def _apart(asked: Sequence[Ending]) -> Iterator[list[int]]:
+    """Give the places of endings so that a process is ended once a statement, in one order.
+
+    The first close wins; and statements that change the same rows must not wait for each other.
+    """
+    left = sorted(range(len(asked)), key=lambda place: asked[place].process_id)
+    while left:
+        first = {asked[place].process_id: place for place in reversed(left)}
+        yield sorted(first.values(), key=lambda place: asked[place].process_id)
+        taken = set(first.values())
+        left = [place for place in left if place not in taken]
+
+
+def _intents(intents: Iterable[Intent]) -> dict[str, list[str]]:
+    every = list(intents)
+    return {
+        "callers": [one.caller for one in every],
+        "requests": [one.request for one in every],
+        "digests": [one.digest for one in every],
+    }
+
+
+def _json(texts: list[str]) -> str:
+    return wire.encode(texts).decode()
