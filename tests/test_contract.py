@@ -15,7 +15,7 @@ from colonies.core.colony import Colony, Statistics
 from colonies.core.envelope import Envelope, Reply, pack, seal, unpack
 from colonies.core.errors import Misconfigured
 from colonies.core.identity import PrivateKey
-from colonies.core.process import Held, Process, ProcessSpec, State
+from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
 from colonies.server import app
 from colonies.settings import Settings
@@ -37,6 +37,8 @@ ARGUMENTS: dict[str, Any] = {
     "attempt_token": "0123456789abcdef",
     "attribute_id": "a" * 64,
     "spec": ProcessSpec(),
+    "specs": [ProcessSpec()],
+    "ends": [AttemptEnd(process_id="e" * 64, attempt_token="0123456789abcdef")],
     "state": State.WAITING,
     "states": [State.WAITING],
     "seconds": 5,
@@ -93,6 +95,8 @@ ANSWERS = {
     "getcallermsg": {"id": "x"},
     "unsubscribemsg": {"ended": True},
     "renewmsg": {"cancel": []},
+    "submitprocessesmsg": ["e" * 64],
+    "closeprocessesmsg": [{}],
     "getcoloniesmsg": [],
     "getruntimesmsg": [],
     "getprocessesmsg": [],

@@ -21,7 +21,7 @@ VAGUE = {"utils", "util", "helpers", "helper", "manager", "common", "misc"}
 # Where anything may be caught: each logs it once, or says it in our words, and goes on.
 CATCH_ALL = {
     "colonies/core/identity.py": 1,  # coincurve raises bare Exception
-    "colonies/server/batch.py": 1,  # whoever asked hears of it
+    "colonies/batch.py": 1,  # whoever asked hears of it
     "colonies/server/connection.py": 1,  # one message must not take the others down
     "colonies/server/dispatch.py": 1,  # here errors become replies
     "colonies/server/ticker.py": 1,  # the pass goes on

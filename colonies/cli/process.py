@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import click
-import msgspec
 
 from colonies.cli import output
 from colonies.cli.command import Noun, Session
@@ -20,6 +19,7 @@ from colonies.cli.spec import is_for_somebody, make_spec, read_pairs, read_spec
 from colonies.cli.status import Status, status_of
 from colonies.cli.waiting import Patience, ended, wait_for_end
 from colonies.client import Colonies
+from colonies.client.work import in_colony
 from colonies.core.errors import Conflict, NotFound, TimedOut
 from colonies.core.process import Process, ProcessSpec, State
 
@@ -76,8 +76,7 @@ async def submit(
     The colony may be left out of the file; it is then that of --colonyid.
     """
     if not spec.conditions.colony_id:
-        conditions = msgspec.structs.replace(spec.conditions, colony_id=session.colony_id)
-        spec = msgspec.structs.replace(spec, conditions=conditions)
+        spec = in_colony(spec, session.colony_id)
     return await _submit(session, spec, wait=wait, timeout=timeout)
 
 

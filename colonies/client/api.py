@@ -11,26 +11,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
 
 from colonies import settings as all_settings
+from colonies.batch import Batch
 from colonies.client.asking import Asking
 from colonies.client.connection import Connection, Transport
 from colonies.client.http import HttpConnection
-from colonies.client.work import Changes, SubmittedProcess, make_spec
+from colonies.client.work import Changes, SubmittedProcess, in_colony, make_spec
 from colonies.core.attribute import Attribute, AttributeKind
 from colonies.core.caller import Caller, Version
 from colonies.core.colony import Colony, Statistics
+from colonies.core.errors import Failure, FailureMessage, failure_from
 from colonies.core.explanation import Explanation
 from colonies.core.history import Event
 from colonies.core.identity import PrivateKey
-from colonies.core.process import FINAL_STATES, Held, Process, ProcessSpec, State
+from colonies.core.process import FINAL_STATES, AttemptEnd, Held, Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
 from colonies.settings import Settings
 
 T = TypeVar("T")
+
+MOST_CLOSES = 64
+CLOSE_SIZE = 8192
+"""Closes that go together at most, and how much of one's text counts as one more of them."""
 
 FIRST_POLL = 0.05
 LONGEST_POLL = 2.0
@@ -39,6 +46,12 @@ LONGEST_POLL = 2.0
 
 class Colonies(Asking):
     """A hub, as seen by one identity. Not for use from several threads."""
+
+    def __init__(
+        self, transport: Transport, settings: Settings, key: PrivateKey | None = None
+    ) -> None:
+        super().__init__(transport, settings, key)
+        self._closes: Batch[AttemptEnd, Failure | None] = Batch(self._close_all, most=MOST_CLOSES)
 
     def acting_as(self, key: PrivateKey) -> Colonies:
         """Give the same connection as seen by another identity."""
@@ -142,6 +155,21 @@ class Colonies(Asking):
         """Submit a process."""
         return await self._call(Process, "submitprocessespecmsg", spec=spec)
 
+    async def submit_processes(
+        self, specs: Iterable[ProcessSpec], colony_id: str = ""
+    ) -> list[str]:
+        """Submit up to 1,000 processes with one signature, all or none; gives their ids in order.
+
+        Their colony is that of the call; the specs may leave it out.
+        """
+        colony_id = self._colony(colony_id)
+        return await self._call(
+            list[str],
+            "submitprocessesmsg",
+            colony_id=colony_id,
+            specs=[in_colony(spec, colony_id) for spec in specs],
+        )
+
     async def assign_process(
         self,
         colony_id: str = "",
@@ -213,26 +241,42 @@ class Colonies(Asking):
     async def close_successful(
         self, process_id: str, output: Iterable[str] = (), *, attempt_token: str = ""
     ) -> None:
-        """End a process as successful, with its output."""
-        await self._call(
-            msgspec.Raw,
-            "closesuccessfulmsg",
-            process_id=process_id,
-            attempt_token=attempt_token,
-            out=list(output),
+        """End a process as successful, with its output.
+
+        Closes that are asked for while one is under way go together, see `close_processes`.
+        """
+        await self._close_attempt(
+            AttemptEnd(process_id, attempt_token, State.SUCCESS, output=list(output))
         )
 
     async def close_failed(
         self, process_id: str, errors: Iterable[str] = (), *, attempt_token: str = ""
     ) -> None:
         """End a process as failed, with the reasons."""
-        await self._call(
-            msgspec.Raw,
-            "closefailedmsg",
-            process_id=process_id,
-            attempt_token=attempt_token,
-            errors=list(errors),
+        await self._close_attempt(
+            AttemptEnd(process_id, attempt_token, State.FAILED, errors=list(errors))
         )
+
+    async def close_processes(self, ends: Iterable[AttemptEnd]) -> list[Failure | None]:
+        """End up to 1,000 processes with one signature; gives what was wrong with each, if so."""
+        said = await self._call(list[FailureMessage], "closeprocessesmsg", ends=list(ends))
+        return [failure_from(one) if one.status else None for one in said]
+
+    async def _close_attempt(self, end: AttemptEnd) -> None:
+        size = sum(len(text) for text in chain(end.output, end.errors))
+        if failure := await self._closes.add(end, rows=1 + size // CLOSE_SIZE):
+            raise failure
+
+    async def _close_all(self, ends: list[AttemptEnd]) -> list[Failure | None]:
+        if len(ends) > 1:
+            return await self.close_processes(ends)
+        (end,) = ends
+        said = {"processid": end.process_id, "attempttoken": end.attempt_token}
+        if end.state is State.SUCCESS:
+            await self._call(msgspec.Raw, "closesuccessfulmsg", **said, out=end.output)
+        else:
+            await self._call(msgspec.Raw, "closefailedmsg", **said, errors=end.errors)
+        return [None]
 
     async def release(self, process_id: str, *, attempt_token: str = "") -> None:
         """Give a process back to the queue that the caller was assigned."""

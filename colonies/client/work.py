@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from colonies.client.closing import Closing
 from colonies.client.connection import Stream
 from colonies.core.envelope import open_reply
@@ -80,6 +82,14 @@ def make_spec(
         conditions=Conditions(colony_id=colony_id, **of_conditions),
         **of_spec,
     )
+
+
+def in_colony(spec: ProcessSpec, colony_id: str) -> ProcessSpec:
+    """Give the spec, in this colony if it names none."""
+    if spec.conditions.colony_id:
+        return spec
+    conditions = msgspec.structs.replace(spec.conditions, colony_id=colony_id)
+    return msgspec.structs.replace(spec, conditions=conditions)
 
 
 def result_of(process: Process) -> Any:

@@ -168,6 +168,16 @@ class Held(Wire):
     attempt_token: str = ""
 
 
+class AttemptEnd(Wire):
+    """How an attempt ended: with ``SUCCESS`` and its output, or ``FAILED`` and the reasons."""
+
+    process_id: str
+    attempt_token: str = ""
+    state: State = State.SUCCESS
+    output: list[str] = msgspec.field(name="out", default_factory=list)
+    errors: list[str] = []
+
+
 def new_id() -> str:
     """Make an id for a process or any other thing that has no key: 64 hex characters."""
     return sha3(str(uuid4()))

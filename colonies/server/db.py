@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 import asyncpg
 import msgspec
 
+from colonies.batch import Batch
 from colonies.core.errors import (
     AlreadyExists,
     Conflict,
@@ -25,7 +26,6 @@ from colonies.core.errors import (
     Misconfigured,
     Unavailable,
 )
-from colonies.server.batch import Batch
 
 T = TypeVar("T")
 A = TypeVar("A")

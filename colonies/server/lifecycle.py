@@ -6,12 +6,13 @@ gives the processes as they are after the change; publishing them is the caller'
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import chain, repeat
 
 import msgspec
 
 from colonies.core.attribute import Attribute, AttributeKind, attribute_id
+from colonies.core.identity import sha3
 from colonies.core.process import Held, Process, ProcessSpec, State, new_id
 from colonies.core.runtime import Runtime
 from colonies.server.db import Database, Statements, seen_before
@@ -19,6 +20,7 @@ from colonies.server.intent import NOBODYS, Intent, Seen
 from colonies.server.moves import (
     Claim,
     Ending,
+    Planned,
     Queue,
     Submission,
     claim_from,
@@ -34,19 +36,41 @@ FORGET_BATCH = 5000
 
 async def submit(db: Statements, spec: ProcessSpec, intent: Intent) -> Process:
     """Put a new process in the queue of its colony."""
-    spec = spec.normalised()
-    process_id = new_id()
-    environment = _environment(process_id, spec)
-    times = await db.batched(submit_all, Submission(process_id, spec, environment, intent))
+    (process,) = await submit_many(db, [spec], new_id(), intent)
+    return process
+
+
+async def submit_many(
+    db: Statements, specs: Sequence[ProcessSpec], first_id: str, intent: Intent
+) -> list[Process]:
+    """Put new processes in the queue of their colony: all of them, or none.
+
+    The ids of all follow from the first, see `ids_from`.
+    """
+    planned = [
+        Planned(process_id, spec, _environment(process_id, spec))
+        for process_id, spec in zip(
+            ids_from(first_id, len(specs)), (spec.normalised() for spec in specs), strict=True
+        )
+    ]
+    times = await db.batched(submit_all, Submission(planned, intent), rows=len(planned))
     if times is None:
         raise seen_before()
-    return Process(
-        process_id=process_id,
-        submission_time=times.submission_time,
-        wait_deadline=times.wait_deadline,
-        spec=spec,
-        attributes=environment,
-    )
+    return [
+        Process(
+            process_id=one.process_id,
+            submission_time=time.submission_time,
+            wait_deadline=time.wait_deadline,
+            spec=one.spec,
+            attributes=one.environment,
+        )
+        for one, time in zip(planned, times, strict=True)
+    ]
+
+
+def ids_from(first_id: str, count: int) -> list[str]:
+    """Give the ids of processes that were submitted together, of which the first is remembered."""
+    return [first_id, *(sha3(f"{first_id}:{number}") for number in range(1, count))]
 
 
 def _environment(process_id: str, spec: ProcessSpec) -> list[Attribute]:

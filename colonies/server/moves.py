@@ -16,12 +16,18 @@ from colonies.server.db import Statements
 from colonies.server.intent import Intent
 
 
-class Submission(msgspec.Struct, frozen=True):
+class Planned(msgspec.Struct, frozen=True):
     """A process to be: its id, its spec as it is kept, and its environment as attributes."""
 
     process_id: str
     spec: ProcessSpec
     environment: list[Attribute]
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """What one request asks for: at least one process, all of them or none."""
+
+    planned: list[Planned]
     intent: Intent
 
 
@@ -33,16 +39,18 @@ class Times(msgspec.Struct, frozen=True):
     wait_deadline: wire.Time = wire.ZERO_TIME
 
 
-async def submit_all(db: Statements, asked: Sequence[Submission]) -> list[Times | None]:
-    """Put new processes in their queues; None for one that was asked for before."""
-    specs = [one.spec for one in asked]
+async def submit_all(db: Statements, asked: Sequence[Submission]) -> list[list[Times] | None]:
+    """Put new processes in their queues; None for a request that was done before."""
+    planned = [one for submission in asked for one in submission.planned]
+    specs = [one.spec for one in planned]
     conditions = [spec.conditions for spec in specs]
-    environment = [attribute for one in asked for attribute in one.environment]
+    environment = [attribute for one in planned for attribute in one.environment]
     submitted = await db.fetch_all(
         Times,
         "submit_processes",
         colony_ids=[each.colony_id for each in conditions],
-        process_ids=[one.process_id for one in asked],
+        process_ids=[one.process_id for one in planned],
+        first_ids=[each.planned[0].process_id for each in asked for _ in each.planned],
         specs=[wire.encode(spec).decode() for spec in specs],
         runtime_types=[each.runtime_type for each in conditions],
         runtime_ids=[_json(each.runtime_ids) for each in conditions],
@@ -59,10 +67,15 @@ async def submit_all(db: Statements, asked: Sequence[Submission]) -> list[Times 
         env_ids=[attribute.attribute_id for attribute in environment],
         env_keys=[attribute.key for attribute in environment],
         env_values=[attribute.value for attribute in environment],
-        **_intents(one.intent for one in asked),
+        **_intents(each.intent for each in asked for _ in each.planned),
     )
     times = {one.process_id: one for one in submitted}
-    return [times.get(one.process_id) for one in asked]
+    return [
+        [times[one.process_id] for one in each.planned]
+        if each.planned[0].process_id in times
+        else None
+        for each in asked
+    ]
 
 
 class Queue(msgspec.Struct, frozen=True):

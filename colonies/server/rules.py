@@ -142,20 +142,29 @@ def assignee(of: str) -> Rule:
     process_id = attrgetter(of)
 
     async def check(call: Call, msg: Any) -> Assignment:
-        runtimes = [one for one in await call.members.of(call.caller) if one.is_approved]
-        for runtime in runtimes:
-            call.hub.hear(runtime)
-        assignment = Assignment(
-            process_id(msg),
-            call.caller,
-            [runtime.colony_id for runtime in runtimes],
-            msg.attempt_token,
-        )
-        if not runtimes:
+        colony_ids = await _colonies_worked_for(call)
+        assignment = Assignment(process_id(msg), call.caller, colony_ids, msg.attempt_token)
+        if not colony_ids:
             raise await refuse_assignee(call, assignment)
         return assignment
 
     return Rule("the runtime that the process is assigned to", check)
+
+
+async def _assignee_of_any(call: Call, _msg: Any) -> list[str]:
+    if colony_ids := await _colonies_worked_for(call):
+        return colony_ids
+    raise Forbidden(f"<{call.caller}> is not an approved runtime of any colony")
+
+
+async def _colonies_worked_for(call: Call) -> list[str]:
+    runtimes = [one for one in await call.members.of(call.caller) if one.is_approved]
+    for runtime in runtimes:
+        call.hub.hear(runtime)
+    return [runtime.colony_id for runtime in runtimes]
+
+
+assignee_of_any = Rule("the runtimes that the processes are assigned to", _assignee_of_any)
 
 
 async def refuse_assignee(call: Call, assignment: Assignment) -> Failure:

@@ -17,7 +17,7 @@ from colonies.client import Colonies
 from colonies.core.colony import Colony
 from colonies.core.errors import NothingToAssign
 from colonies.core.identity import PrivateKey
-from colonies.core.process import Conditions, Process, ProcessSpec, State
+from colonies.core.process import AttemptEnd, Conditions, Process, ProcessSpec, State
 from colonies.core.runtime import Approval, Runtime
 from colonies.server.app import Server
 from tests.conftest import People, held
@@ -211,6 +211,14 @@ async def submit_process_spec(world: World) -> Story:
     assert process == await world.runtime.get_process(process.process_id)
 
 
+async def submit_processes(world: World) -> Story:
+    conditions = Conditions(runtime_type="cli")
+    specs = [ProcessSpec(func=name, env={"A": "1"}, conditions=conditions) for name in "abc"]
+    ids = yield world.faulty().submit_processes(specs)
+    assert await world.count("processes") == await world.count("attributes") == len(specs)
+    assert [(await world.runtime.get_process(id_)).spec.func for id_ in ids] == ["a", "b", "c"]
+
+
 async def assign_process(world: World) -> Story:
     submitted = {await world.submit() for _ in range(MANY)}
     process = yield world.faulty().assign_process(timeout=-1)
@@ -294,6 +302,19 @@ def closing(*, is_successful: bool, has_token: bool = True) -> Callable[[World],
         assert len(events) == 3
 
     return story
+
+
+async def close_processes(world: World) -> Story:
+    processes = [await world.start() for _ in range(MANY)]
+    states = (State.SUCCESS, State.FAILED)
+    ends = [
+        AttemptEnd(one.process_id, one.attempt_token, state, output=["said"])
+        for one, state in zip(processes, states, strict=False)
+    ]
+    assert (yield world.faulty().close_processes(ends)) == [None, None]
+    for one, state in zip(processes, (*states, State.RUNNING), strict=True):
+        row = await world.row(one.process_id)
+        assert (row["state"], row["attempt"], row["endings"]) == (state, 1, 0)
 
 
 def releasing(*, has_token: bool, is_taken_again: bool) -> Callable[[World], Story]:

@@ -68,6 +68,11 @@ WRITES: dict[str, tuple[str, Any, str, int]] = {
         "runtime", lambda w: {"spec": {"func": "new", "env": {"A": "B", "C": "D"},
                                        "conditions": {"colonyid": w.colony}}},
         "processes WHERE spec->>'func' = 'new'", 1),
+    "submitprocessesmsg": (
+        "runtime", lambda w: {"colonyid": w.colony, "specs": [
+            {"func": "new", "env": {"A": name}, "conditions": {"colonyid": w.colony}}
+            for name in "abc"]},
+        "processes WHERE spec->>'func' = 'new'", 3),
     "assignprocessmsg": (
         "runtime", lambda w: {"colonyid": w.colony, "timeout": -1},
         "processes WHERE state = 1", 2),
@@ -159,9 +164,11 @@ READS = {
 
 OF_THE_MOMENT = {
     "renewmsg", "subscribeprocessesmsg", "subscribeprocessmsg", "subscribeassignmentsmsg",
-    "unsubscribemsg",
+    "unsubscribemsg", "closeprocessesmsg",
 }  # fmt: skip
-"""What may be done twice: leases last from the last time, subscriptions belong to a socket."""
+"""What may be done twice: leases last from the last time, subscriptions belong to a socket, and the
+same end of the same attempt is no other.
+"""
 
 STATEMENTS = {
     "addcolonymsg": {"add_colony"},
@@ -171,6 +178,7 @@ STATEMENTS = {
     "rejectruntimemsg": {"set_runtime_state"},
     "deleteruntimemsg": {"delete_runtime"},
     "submitprocessespecmsg": {"submit_processes"},
+    "submitprocessesmsg": {"submit_processes"},
     "assignprocessmsg": {
         "claim_oldest_of_queue", "claim_latest_of_queue",
         "claim_oldest_processes", "claim_latest_processes",

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import msgspec
 
 from colonies.core.colony import Colony
-from colonies.core.errors import Conflict, Malformed
+from colonies.core.errors import Conflict, Failure, FailureMessage, Malformed
 from colonies.core.explanation import MOST_AHEAD, Explanation, Standing, explain
 from colonies.core.history import Event, PastAttempt, events_of
-from colonies.core.process import Held, Process, ProcessSpec, State
+from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State, new_id
 from colonies.core.runtime import Runtime
 from colonies.core.wire import Int32
 from colonies.server import assignment, lifecycle
 from colonies.server.call import Call
-from colonies.server.intent import Seen
+from colonies.server.intent import NOBODYS, Intent, Seen
 from colonies.server.lifecycle import Assignment
 from colonies.server.rpc import Request, rpc
 from colonies.server.rules import (
     assignee,
+    assignee_of_any,
     colony_owner,
     find_process,
     member,
@@ -34,6 +36,9 @@ MAX_COUNT = 100
 
 MAX_HISTORY = 10_000
 """Processes that one history gives at most."""
+
+MAX_TOGETHER = 1000
+"""Processes that one message may be about."""
 
 MAX_REASON_LENGTH = 1000
 
@@ -58,6 +63,29 @@ async def submit_process_spec(call: Call, msg: SubmitProcessSpec, _member: Runti
     process = await lifecycle.submit(call.db, msg.spec, call.intent)
     call.publish(process)
     return process
+
+
+class SubmitProcesses(Request):
+    """What shall be done, up to 1,000 times. All of it is for ``colonyid``."""
+
+    colony_id: str
+    specs: Annotated[list[ProcessSpec], msgspec.Meta(min_length=1, max_length=MAX_TOGETHER)]
+
+
+async def _submitted_together(_call: Call, msg: SubmitProcesses, seen: Seen) -> list[str]:
+    return lifecycle.ids_from(seen.process_id, len(msg.specs))
+
+
+@rpc("submitprocessesmsg", rule=member("colony_id"), again=_submitted_together)
+async def submit_processes(call: Call, msg: SubmitProcesses, _member: Runtime) -> list[str]:
+    """Submit many processes, all or none; gives their ids in the same order."""
+    for number, spec in enumerate(msg.specs):
+        if spec.conditions.colony_id != msg.colony_id:
+            field = f"specs[{number}].conditions.colonyid"
+            raise Malformed(f"{field}: expected the colony of the request", field=field)
+    submitted = await lifecycle.submit_many(call.db, msg.specs, new_id(), call.intent)
+    call.publish(*submitted)
+    return [process.process_id for process in submitted]
 
 
 class AssignProcess(Request):
@@ -259,7 +287,8 @@ class CloseSuccessful(Request):
 @rpc("closesuccessfulmsg", rule=assignee("process_id"))
 async def close_successful(call: Call, msg: CloseSuccessful, assignment: Assignment) -> None:
     """End a process as successful. The first close wins; the same again changes nothing."""
-    await _close(call, assignment, State.SUCCESS, output=msg.output, errors=[])
+    end = AttemptEnd(msg.process_id, state=State.SUCCESS, output=msg.output)
+    await _close(call, assignment, call.intent, end)
 
 
 class CloseFailed(Request):
@@ -273,14 +302,44 @@ class CloseFailed(Request):
 @rpc("closefailedmsg", rule=assignee("process_id"))
 async def close_failed(call: Call, msg: CloseFailed, assignment: Assignment) -> None:
     """End a process as failed. The first close wins; the same again changes nothing."""
-    await _close(call, assignment, State.FAILED, output=[], errors=msg.errors)
+    end = AttemptEnd(msg.process_id, state=State.FAILED, errors=msg.errors)
+    await _close(call, assignment, call.intent, end)
 
 
-async def _close(
-    call: Call, assignment: Assignment, state: State, *, output: list[str], errors: list[str]
-) -> None:
+class CloseProcesses(Request):
+    """Up to 1,000 attempts that have ended, and how."""
+
+    ends: Annotated[list[AttemptEnd], msgspec.Meta(min_length=1, max_length=MAX_TOGETHER)]
+
+
+@rpc("closeprocessesmsg", rule=assignee_of_any)
+async def close_processes(
+    call: Call, msg: CloseProcesses, colony_ids: list[str]
+) -> list[FailureMessage]:
+    """End processes, each for itself; gives what was wrong with each, empty where nothing was.
+
+    As with one alone, the first close wins, and the same again changes nothing.
+    """
+    for number, end in enumerate(msg.ends):
+        if end.state not in {State.SUCCESS, State.FAILED}:
+            field = f"ends[{number}].state"
+            raise Malformed(f"{field}: expected {State.SUCCESS} or {State.FAILED}", field=field)
+
+    async def close(end: AttemptEnd) -> FailureMessage:
+        attempt = Assignment(end.process_id, call.caller, colony_ids, end.attempt_token)
+        try:
+            # That each is done once, its attempt sees to.
+            await _close(call, attempt, NOBODYS, end)
+        except Failure as failure:
+            return failure.to_message()
+        return FailureMessage()
+
+    return list(await asyncio.gather(*(close(end) for end in msg.ends)))
+
+
+async def _close(call: Call, assignment: Assignment, intent: Intent, end: AttemptEnd) -> None:
     closed = await lifecycle.close(
-        call.db, assignment, state, output=output, errors=errors, intent=call.intent
+        call.db, assignment, end.state, output=end.output, errors=end.errors, intent=intent
     )
     if closed:
         call.publish(closed)
@@ -288,8 +347,9 @@ async def _close(
     refusal = await refuse_assignee(call, assignment)
     ended = await find_process(call, assignment.process_id)
     # A failure is recorded as such, or as what it was: the end of a cancelled process.
-    states = {State.FAILED: (State.FAILED, State.CANCELLED)}.get(state, (state,))
-    is_repeat = ended.state in states and (ended.output, ended.errors) == (output, errors)
+    states = {State.FAILED: (State.FAILED, State.CANCELLED)}.get(end.state, (end.state,))
+    is_same = (ended.output, ended.errors) == (end.output, end.errors)
+    is_repeat = is_same and ended.state in states
     if not (is_repeat and type(refusal) is Conflict):
         raise refusal
 

@@ -7,23 +7,25 @@ cancelled_by, cancel_reason, cancel_time
 -- name: submit_processes
 -- New processes, those first that came first, and, for v1 clients, their environment as attributes
 -- of type 3, whose ids are those of core/attribute.py. RETURNING cannot see them yet, so they are
--- given by the caller. What was asked before is left out, and so found missing in the answer.
+-- given by the caller. What one request asks for is known by the first of its processes; if it was
+-- asked before, all of it is left out, and so found missing in the answer.
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest(
-        :colony_ids::text[], :process_ids::text[], :specs::text[], :runtime_types::text[],
+        :colony_ids::text[], :process_ids::text[], :first_ids::text[], :specs::text[], :runtime_types::text[],
         :runtime_ids::text[], :cores::integer[], :mem::integer[], :gpus::integer[],
         :priorities::integer[], :max_wait_times::integer[], :max_exec_times::integer[],
         :max_retries::integer[], :leases::integer[],
         :callers::text[], :requests::text[], :digests::text[]
     ) WITH ORDINALITY AS asked (
-        colony_id, process_id, spec, runtime_type,
+        colony_id, process_id, first_id, spec, runtime_type,
         runtime_ids, cores, mem, gpus,
         priority, max_wait_time, max_exec_time,
         max_retries, lease,
         caller, request, digest, place)
 ), once AS (
     INSERT INTO requests (caller, request, digest, time, process_id)
-    SELECT caller, request, digest, now(), process_id FROM asked WHERE request <> ''
+    SELECT caller, request, digest, now(), process_id FROM asked
+    WHERE request <> '' AND process_id = first_id
     ORDER BY caller, request
     ON CONFLICT DO NOTHING
     RETURNING process_id
@@ -38,7 +40,7 @@ WITH asked AS MATERIALIZED (
            spec::json, runtime_type, {texts_of_runtime_ids}, cores, mem, gpus, priority,
            max_wait_time, max_exec_time, max_retries, lease
     FROM asked
-    WHERE request = '' OR process_id IN (SELECT process_id FROM once)
+    WHERE request = '' OR first_id IN (SELECT process_id FROM once)
     RETURNING process_id, submission_time, wait_deadline
 ), environment AS (
     INSERT INTO attributes (colony_id, attribute_id, target_id, process_graph_id, attribute_type,

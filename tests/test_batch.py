@@ -1,11 +1,11 @@
-"""Group commit: what arrives while a statement is in flight goes into the next one."""
+"""Group commit: what arrives while something is under way goes into the next one."""
 
 import asyncio
 
 import pytest
 
+from colonies.batch import Batch
 from colonies.core.errors import Conflict, Unavailable
-from colonies.server.batch import Batch
 
 
 class Statement:

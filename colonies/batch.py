@@ -1,7 +1,8 @@
-"""Group commit: what arrives while a statement is in flight goes into the next one.
+"""Group commit: what arrives while something is under way goes into the next one.
 
-A durable row costs a round trip and a flush to disk; a hundred in one statement cost little more.
-Nothing is ever waited for: who comes first goes at once.
+The hub shares statements so, as a durable row costs a round trip and a flush to disk, and a hundred
+cost little more; the client shares messages, as a signature can cover many. Nothing is ever waited
+for: who comes first goes at once.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from colonies.core.errors import Unavailable
+from colonies.core.errors import ConnectionLost, DeadlineExceeded, Unavailable
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+OUTAGES = (Unavailable, ConnectionLost, DeadlineExceeded)
+"""What befalls all alike: it is not tried again for each."""
 
 Run = Callable[[list[A]], Awaitable[Sequence[R]]]
 """Do something with all of these, together or not at all; gives a result for each."""
@@ -31,7 +35,7 @@ class Place(Generic[A, R]):
 
 
 class Batch(Generic[A, R]):
-    """The line in front of one statement, which runs one at a time, for ``most`` rows at most."""
+    """The line in front of something that is done once at a time, for ``most`` rows at most."""
 
     def __init__(self, run: Run[A, R], *, most: int) -> None:
         self._run = run
@@ -58,7 +62,7 @@ class Batch(Generic[A, R]):
         return done
 
     async def close(self) -> None:
-        """Stop; whoever is still in line hears that the hub is."""
+        """Stop; whoever is still in line hears of it."""
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait([self._runner])
@@ -71,7 +75,7 @@ class Batch(Generic[A, R]):
                 await self._settle(taken)
         finally:
             self._runner = None
-            _fail([*taken, *self._line], Unavailable("the hub is stopping"))
+            _fail([*taken, *self._line], Unavailable("stopping"))
             self._line.clear()
 
     def _take(self) -> list[Place[A, R]]:
@@ -92,7 +96,7 @@ class Batch(Generic[A, R]):
         try:
             results = await self._run([place.item for place in asked])
         except Exception as error:  # noqa: BLE001 - it is raised to whoever asked
-            if len(asked) == 1 or isinstance(error, Unavailable):
+            if len(asked) == 1 or isinstance(error, OUTAGES):
                 _fail(asked, error)
                 return
         else:
