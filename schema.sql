@@ -128,26 +128,9 @@ CREATE TABLE attributes (
     CONSTRAINT attributes_pkey PRIMARY KEY (colony_id, attribute_id)
 );
 
--- "What does this process carry?" (attributes_of)
+-- "What does this process carry?" (whatever gives a process)
 CREATE INDEX attributes_of_target ON attributes (colony_id, target_id);
 CREATE INDEX attributes_by_id ON attributes (attribute_id);
-
--- The attributes of one process as JSON, by their wire names. A function, because RETURNING cannot
--- join and a view would show an updated row as it was.
-CREATE FUNCTION attributes_of(of_colony text, of_process text) RETURNS json
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT json_agg(json_build_object(
-               'attributeid', attribute_id,
-               'targetid', target_id,
-               'targetcolonyid', colony_id,
-               'targetprocessgraphid', process_graph_id,
-               'attributetype', attribute_type,
-               'key', key,
-               'value', value) ORDER BY attribute_type DESC, key)
-    FROM attributes
-    WHERE colony_id = of_colony AND target_id = of_process
-);
 
 -- What was asked lately, remembered in the statement that did it, so that the same request has no
 -- second effect: it breaks the key, and everything its statement did is undone.

@@ -79,7 +79,7 @@ async def test_schema_and_migrations_end_in_the_same_place(empty):
         await run(empty, f"UPDATE schema_version SET version = {number};")
     migrated = await catalogue(empty)
     assert migrated == fresh
-    assert all(fresh.values())
+    assert all(rows for kind, rows in fresh.items() if kind != "functions")
     async with connected(empty) as connection:
         assert await connection.fetchval("SELECT version FROM schema_version") == max(migrations)
 

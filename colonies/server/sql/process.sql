@@ -1,8 +1,25 @@
 -- part: process
-process_id, assigned_runtime_id, is_assigned, state, submission_time, start_time, end_time,
-wait_deadline, exec_deadline, retries, attributes_of(colony_id, process_id) AS attributes, spec,
-wait_for_parents, parents, children, process_graph_id, input, output, errors, attempt, leased_until,
-cancelled_by, cancel_reason, cancel_time
+-- What is empty travels as NULL and is made nothing of: decoding was a fifth of what a hub did.
+process_id, nullif(assigned_runtime_id, '') AS assigned_runtime_id, is_assigned, state,
+submission_time, start_time, end_time, wait_deadline, exec_deadline, retries,
+{attributes} AS attributes, spec, wait_for_parents, nullif(parents, '{}') AS parents,
+nullif(children, '{}') AS children, nullif(process_graph_id, '') AS process_graph_id,
+nullif(input, '{}') AS input, nullif(output, '{}') AS output, nullif(errors, '{}') AS errors,
+attempt, leased_until, nullif(cancelled_by, '') AS cancelled_by,
+nullif(cancel_reason, '') AS cancel_reason, cancel_time
+
+-- part: attributes
+-- The attributes of the process as JSON, by their wire names.
+(SELECT json_agg(json_build_object(
+            'attributeid', attribute_id,
+            'targetid', target_id,
+            'targetcolonyid', attributes.colony_id,
+            'targetprocessgraphid', attributes.process_graph_id,
+            'attributetype', attribute_type,
+            'key', key,
+            'value', value) ORDER BY attribute_type DESC, key)
+ FROM attributes
+ WHERE attributes.colony_id = processes.colony_id AND target_id = processes.process_id)
 
 -- name: submit_processes
 -- New processes, those first that came first, and, for v1 clients, their environment as attributes
