@@ -15,6 +15,7 @@ from colonies.core.errors import (
     Misconfigured,
     NotFound,
     NothingToAssign,
+    OverQuota,
     TimedOut,
     Unavailable,
 )
@@ -42,7 +43,7 @@ MEANINGS = {
     Status.FORBIDDEN: "not allowed",
     Status.NOT_FOUND: "not found",
     Status.UNREACHABLE: "the hub is not there, does not answer or is not well",
-    Status.CONFLICT: "there is one already, or not possible in the present state",
+    Status.CONFLICT: "there is one already, not possible in the present state, or over a quota",
     Status.TIMED_OUT: "time ran out while waiting for a process",
 }
 """What the help says; those that are left out are the shell's own."""
@@ -57,6 +58,7 @@ _STATUSES: tuple[tuple[type[ColoniesError], Status], ...] = (
     (Misconfigured, Status.MISUSED),
     (Forbidden, Status.FORBIDDEN),
     (NotFound, Status.NOT_FOUND),
+    (OverQuota, Status.CONFLICT),
     (Unavailable, Status.UNREACHABLE),
     (ConnectionLost, Status.UNREACHABLE),
     (DeadlineExceeded, Status.UNREACHABLE),

@@ -15,6 +15,7 @@
     │   ├── TimedOut           408      a subscription or a wait came to its end
     │   ├── Conflict           409      understood, but not in this state
     │   │   └── StaleAttempt   409      the attempt is over; somebody else's may be running
+    │   ├── OverQuota          429      more than this identity, or its colony, may ask for
     │   └── Unavailable        503      the hub cannot reach its database, or is stopping
     ├── ConnectionLost (OSError)        client: the call may or may not have happened
     ├── DeadlineExceeded (TimeoutError) client: no answer in time
@@ -128,6 +129,13 @@ class StaleAttempt(Conflict):
     """The attempt is over: nothing can be written by it any more."""
 
     code = "stale_attempt"
+
+
+class OverQuota(Failure):
+    """More than the caller, or the colony, may ask for; says which limit it was."""
+
+    status = 429
+    code = "over_quota"
 
 
 class Unavailable(Failure):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from colonies.server.db import Database
     from colonies.server.hub import Hub
     from colonies.server.members import Members
+    from colonies.server.quota import Quotas
 
 
 class Door(StrEnum):
@@ -86,6 +87,7 @@ class Call:
     members: Members
     settings: Settings
     peer: Peer
+    quotas: Quotas
     caller: str = ""
     id: str = ""
     intent: Intent = NOBODYS

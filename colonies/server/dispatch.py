@@ -38,6 +38,7 @@ from colonies.server.hub import Hub
 from colonies.server.intent import intent_of, recall
 from colonies.server.members import Members
 from colonies.server.metrics import Metrics
+from colonies.server.quota import Quotas
 from colonies.server.rpc import Request, Rpc
 from colonies.settings import Settings
 
@@ -72,6 +73,7 @@ class Dispatcher:
         self._db = db
         self._hub = hub
         self._members = Members(db)
+        self._quotas = Quotas(db, settings)
         self._settings = settings
         self._metrics = metrics
         self._under_way: dict[tuple[str, str], asyncio.Event] = {}
@@ -82,7 +84,7 @@ class Dispatcher:
     async def answer(self, raw: bytes, peer: Peer) -> tuple[Reply, Failure | None]:
         """Give the reply to one message, and the failure that it carries if it does."""
         started = perf_counter()
-        call = Call(self._db, self._hub, self._members, self._settings, peer)
+        call = Call(self._db, self._hub, self._members, self._settings, peer, self._quotas)
         rpc = UNKNOWN
         failure: Failure | None = None
         reply = Reply()

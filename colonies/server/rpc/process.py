@@ -60,7 +60,8 @@ async def _submitted(call: Call, _msg: SubmitProcessSpec, seen: Seen) -> Process
 @rpc("submitprocessespecmsg", rule=member("spec.conditions.colony_id"), again=_submitted)
 async def submit_process_spec(call: Call, msg: SubmitProcessSpec, _member: Runtime) -> Process:
     """Submit a process to the queue of a colony."""
-    process = await lifecycle.submit(call.db, msg.spec, call.intent)
+    async with call.quotas.submitting(call.caller, msg.spec.conditions.colony_id, 1):
+        process = await lifecycle.submit(call.db, msg.spec, call.intent)
     call.publish(process)
     return process
 
@@ -83,7 +84,8 @@ async def submit_processes(call: Call, msg: SubmitProcesses, _member: Runtime) -
         if spec.conditions.colony_id != msg.colony_id:
             field = f"specs[{number}].conditions.colonyid"
             raise Malformed(f"{field}: expected the colony of the request", field=field)
-    submitted = await lifecycle.submit_many(call.db, msg.specs, new_id(), call.intent)
+    async with call.quotas.submitting(call.caller, msg.colony_id, len(msg.specs)):
+        submitted = await lifecycle.submit_many(call.db, msg.specs, new_id(), call.intent)
     call.publish(*submitted)
     return [process.process_id for process in submitted]
 

@@ -601,6 +601,12 @@ FROM (SELECT colony_id, runtime_ids FROM processes
         AND runtime_ids && :runtime_ids AND state = 0 AND NOT wait_for_parents
       LIMIT :count) AS addressed;
 
+-- name: get_waiting_count
+-- Up to :most.
+SELECT count(*) FROM (
+    SELECT FROM processes WHERE colony_id = :colony_id AND state = 0 LIMIT :most::bigint
+) AS waiting;
+
 -- name: list_waiting_processes
 SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 0
 ORDER BY submission_time LIMIT :count;
