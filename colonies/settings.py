@@ -29,6 +29,7 @@ class Setting(msgspec.Struct, frozen=True):
     help: str
     secret: bool = False
     flag: str = ""  # where it is not the setting's own name
+    may_be_zero: bool = False  # as other numbers are sizes or durations
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Setting("COLONIES_SERVERHOST", "Host of the hub", flag="--host")
     ] = "localhost"
     server_port: Annotated[
-        int, Setting("COLONIES_SERVERPORT", "Port of the hub", flag="--port")
+        int, Setting("COLONIES_SERVERPORT", "Port of the hub", flag="--port", may_be_zero=True)
     ] = 50080
     tls: Annotated[bool, Setting("COLONIES_TLS", "Reach the hub by TLS")] = False
     tls_verify: Annotated[
@@ -134,6 +135,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cancel_grace: Annotated[
         float, Setting("COLONIES_CANCEL_GRACE", "Time a runtime has to stop what was cancelled")
     ] = 30.0
+    keep_successful: Annotated[
+        float,
+        Setting(
+            "COLONIES_KEEP_SUCCESSFUL",
+            "Days that successful processes are kept; 0: for ever",
+            may_be_zero=True,
+        ),
+    ] = 30.0
+    keep_failed: Annotated[
+        float,
+        Setting(
+            "COLONIES_KEEP_FAILED",
+            "Days that failed processes are kept; 0: for ever",
+            may_be_zero=True,
+        ),
+    ] = 30.0
+    keep_cancelled: Annotated[
+        float,
+        Setting(
+            "COLONIES_KEEP_CANCELLED",
+            "Days that cancelled processes are kept; 0: for ever",
+            may_be_zero=True,
+        ),
+    ] = 30.0
     verbose: Annotated[bool, Setting("COLONIES_VERBOSE", "Log every call")] = False
 
     def __repr__(self) -> str:
@@ -227,10 +252,17 @@ def _convert(name: str, value: Any, source: str) -> Any:
         converted = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
         raise Misconfigured(f"{source}: expected {kind.__name__}, not {shown}") from error
-    # A port of 0 is any that is free; every other number is a size or a duration.
-    if kind in (int, float) and name != "server_port" and not 0 < converted < math.inf:
-        raise Misconfigured(f"{source}: expected a number above 0, not {shown}")
+    if kind in (int, float):
+        _check_range(name, converted, source)
     return converted
+
+
+def _check_range(name: str, number: float, source: str) -> None:
+    if number == 0 and SETTINGS[name].may_be_zero:
+        return
+    if not 0 < number < math.inf:
+        least = "0 or a number above" if SETTINGS[name].may_be_zero else "a number above 0"
+        raise Misconfigured(f"{source}: expected {least}, not {number!r}")
 
 
 def flag_of(name: str) -> str:

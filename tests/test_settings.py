@@ -65,6 +65,28 @@ def test_a_bad_value_is_told_by_where_it_came_from(variable, text, expected):
         load({}, {variable: text})
 
 
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("COLONIES_TICK", "0", "a number above 0"),
+        ("COLONIES_TICK", "-1", "a number above 0"),
+        ("COLONIES_TICK", "inf", "a number above 0"),
+        ("COLONIES_TICK", "nan", "a number above 0"),
+        ("COLONIES_KEEP_FAILED", "-0.5", "0 or a number above"),
+        ("COLONIES_KEEP_FAILED", "inf", "0 or a number above"),
+        ("COLONIES_SERVERPORT", "-1", "0 or a number above"),
+    ],
+)
+def test_a_number_out_of_range_is_told_by_where_it_came_from(variable, text, expected):
+    with pytest.raises(Misconfigured, match=f"{variable}: expected {expected}, not "):
+        load({}, {variable: text})
+
+
+def test_0_is_a_value_where_it_means_something():
+    environ = {"COLONIES_KEEP_FAILED": "0", "COLONIES_SERVERPORT": "0"}
+    assert (load({}, environ).keep_failed, load({}, environ).server_port) == (0, 0)
+
+
 def test_a_bad_value_in_the_file_is_told_by_its_name_and_the_file(config):
     environ = config('server_port = "many"')
     with pytest.raises(Misconfigured, match=r"server_port in .*config\.toml: expected int"):

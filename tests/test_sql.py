@@ -182,6 +182,15 @@ def touched(plan: list[dict]) -> float:
     )
 
 
+def changed(plan: list[dict], table: str) -> float:
+    """Count the rows of a table that the plan changed, whatever it did not give."""
+    (change,) = [
+        node for node in plan
+        if node["Node Type"] == "ModifyTable" and node["Relation Name"] == table
+    ]  # fmt: skip
+    return change["Actual Rows"]
+
+
 def indexes(plan: list[dict]) -> set[str]:
     return {node["Index Name"] for node in plan if "Index Name" in node}
 
@@ -274,6 +283,29 @@ async def test_the_lease_pass_reads_what_it_changes_and_nothing_else(crowd, name
     assert "processes_leased_until" in indexes(plan)
     assert "processes" not in scanned(plan)
     assert touched(plan) < 50
+
+
+@pytest.mark.parametrize(("state", "there"), [(2, 100), (3, 0), (4, 0)])
+async def test_the_sweep_reads_what_it_deletes_and_little_else(crowd, state, there):
+    """A hundred have ended long ago among 9,000 that have not; more colonies than one are there."""
+    transaction = crowd.transaction()
+    await transaction.start()
+    await crowd.execute(
+        "INSERT INTO colonies SELECT lpad(number::text, 64, '0'), '' "
+        "FROM generate_series(1, 100) AS number UNION ALL SELECT $1, ''",
+        COLONY,
+    )
+    await crowd.execute(
+        "UPDATE processes SET end_time = now() - interval '2 days' "
+        "WHERE state = 2 AND process_id LIKE '%77'"
+    )
+    plan = await explain(crowd, "delete_ended_processes", state=state, age=86_400.0, count=2000)
+    await transaction.rollback()
+    assert plan[0]["Actual Rows"] == 1
+    assert "processes_ended" in indexes(plan)
+    assert {"processes", "attributes"} & scanned(plan) == set()
+    assert changed(plan, "processes") == there
+    assert touched(plan) < 250 + 20 * there
 
 
 async def test_leases_are_renewed_by_the_primary_key(crowd):

@@ -22,6 +22,7 @@ from colonies.server.dispatch import Dispatcher
 from colonies.server.embedded import EmbeddedPostgres
 from colonies.server.hub import Hub
 from colonies.server.metrics import Metrics
+from colonies.server.retention import Keep
 from colonies.server.rpc import (
     Rpc,
     attribute,
@@ -91,6 +92,7 @@ class Server:
                 self.db,
                 self.hub,
                 self.metrics,
+                keep=Keep.of(self.settings),
                 period=self.settings.tick,
                 grace=self.settings.cancel_grace,
             )

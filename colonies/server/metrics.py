@@ -9,6 +9,11 @@ REGISTERED = {
     "colonies_rpc_seconds": (Histogram, ("rpc", "status"), "Time to answer a message, in seconds"),
     "colonies_connections": (Gauge, ("door",), "Open WebSocket connections"),
     "colonies_processes_expired_total": (Counter, (), "Processes whose deadline passed"),
+    "colonies_processes_swept_total": (
+        Counter,
+        ("state",),
+        "Processes deleted because they had ended long enough ago",
+    ),
     "colonies_loop_lag_seconds": (Gauge, (), "How late the event loop was at the last tick"),
 }
 """Name, type, labels and meaning. Labels are bounded sets, never ids."""
@@ -21,6 +26,7 @@ class Metrics(msgspec.Struct, frozen=True, eq=False):
     rpc_seconds: Histogram
     connections: Gauge
     processes_expired: Counter
+    processes_swept: Counter
     loop_lag: Gauge
 
     @classmethod

@@ -9,7 +9,7 @@ from itertools import count
 import structlog
 
 from colonies.core.errors import Unavailable
-from colonies.server import lifecycle
+from colonies.server import lifecycle, retention
 from colonies.server.db import Database
 from colonies.server.hub import Cause, Hub
 from colonies.server.metrics import Metrics
@@ -25,6 +25,9 @@ STIR_LIMIT = 100
 FORGET_EVERY = 120
 """Ticks from one search for old requests to the next."""
 
+SWEEP_EVERY = 120
+"""Ticks from one search for what has been kept long enough to the next, if that found little."""
+
 REQUESTS_KEPT = 3600.0
 """Seconds that a request is remembered: far longer than anybody goes on repeating it."""
 
@@ -33,12 +36,20 @@ class Ticker:
     """Runs the pass every ``period`` seconds; tests call `run_once` themselves."""
 
     def __init__(
-        self, db: Database, hub: Hub, metrics: Metrics, *, period: float, grace: float
+        self,
+        db: Database,
+        hub: Hub,
+        metrics: Metrics,
+        *,
+        keep: retention.Keep,
+        period: float,
+        grace: float,
     ) -> None:
         """Take how often to look, and how long whoever was told to stop may take, in seconds."""
         self._db = db
         self._hub = hub
         self._metrics = metrics
+        self._keep = keep
         self._period = period
         self._grace = grace
         self.lag = 0.0
@@ -48,6 +59,7 @@ class Ticker:
         loop = asyncio.get_running_loop()
         # While the hub, or its database, was away nobody could renew.
         up_since = loop.time()
+        is_behind = False
         for tick in count():
             due = loop.time() + self._period
             await asyncio.sleep(self._period)
@@ -57,6 +69,8 @@ class Ticker:
                 await self.run_once(stir=tick % STIR_EVERY == 0, up_for=loop.time() - up_since)
                 if tick % FORGET_EVERY == 0:
                     await lifecycle.forget_requests(self._db, age=REQUESTS_KEPT)
+                if is_behind or tick % SWEEP_EVERY == 0:
+                    is_behind = await retention.sweep(self._db, self._keep, self._metrics)
             except Unavailable as error:
                 logger.warning("tick skipped", error=error.message)
                 up_since = loop.time()
