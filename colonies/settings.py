@@ -123,13 +123,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Setting("COLONIES_BODY_TIMEOUT", "Time a request has for its body")
     ] = 15.0
     max_submits: Annotated[
-        float, Setting("COLONIES_MAX_SUBMITS", "Submits a second by one identity; 0: no limit")
+        float,
+        Setting(
+            "COLONIES_MAX_SUBMITS",
+            "Submits a second by one identity; 0: no limit",
+            may_be_zero=True,
+        ),
     ] = 0.0
     max_colony_submits: Annotated[
-        float, Setting("COLONIES_MAX_COLONY_SUBMITS", "Submits a second in a colony; 0: no limit")
+        float,
+        Setting(
+            "COLONIES_MAX_COLONY_SUBMITS",
+            "Submits a second in a colony; 0: no limit",
+            may_be_zero=True,
+        ),
     ] = 0.0
     max_waiting: Annotated[
-        int, Setting("COLONIES_MAX_WAITING", "Processes waiting in a colony; 0: no limit")
+        int,
+        Setting(
+            "COLONIES_MAX_WAITING", "Processes waiting in a colony; 0: no limit", may_be_zero=True
+        ),
     ] = 0
     tick: Annotated[float, Setting("COLONIES_TICK", "Period of the deadline pass")] = 0.5
     cancel_grace: Annotated[

@@ -11,6 +11,7 @@ from colonies.server.db import Database
 from colonies.server.metrics import Metrics
 from colonies.server.retention import Keep, sweep
 from colonies.settings import Settings
+from tests.server.doors import until
 from tests.server.leases import submit, take
 
 FOR_EVER = Keep(0, 0, 0)
@@ -194,11 +195,9 @@ async def test_what_is_locked_by_somebody_else_is_left_for_later(db, metrics, en
 async def test_the_hub_sweeps_by_itself(server, ended, kept):
     (old,) = await ended(State.SUCCESS, 2)
     await ended(State.FAILED, 2)
-    async with asyncio.timeout(30):
-        while await kept() != {old}:
-            pass
-    counted = server.metrics.registry.get_sample_value(METRIC, {"state": "failed"})
-    assert counted == 1
+    counted = server.metrics.registry.get_sample_value
+    await until(lambda: counted(METRIC, {"state": "failed"}) == 1)
+    assert await kept() == {old}
 
 
 def test_the_settings_say_what_is_kept():
