@@ -148,6 +148,19 @@ CREATE TABLE requests (
 -- that a word for every hundred pages will do.
 CREATE INDEX requests_by_time ON requests USING brin (time);
 
+-- The hubs that are alive, and for a minute those that were. The backend is that of the connection
+-- by which a hub listens; it also has the lock of the leader, if that hub leads.
+CREATE TABLE hubs (
+    hub_id    text PRIMARY KEY,
+    name      text NOT NULL,
+    host      text NOT NULL,
+    port      integer NOT NULL,
+    version   text NOT NULL,
+    started   timestamptz NOT NULL,
+    last_seen timestamptz NOT NULL,
+    backend   integer NOT NULL
+);
+
 -- One row: the number of the last migration that this database has seen.
 CREATE TABLE schema_version (version integer NOT NULL);
 INSERT INTO schema_version VALUES (5);

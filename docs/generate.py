@@ -10,6 +10,7 @@ import msgspec
 from colonies.cli import command, key
 from colonies.cli import server as cli_server
 from colonies.core.attribute import Attribute, AttributeKind
+from colonies.core.cluster import Cluster, Node
 from colonies.core.colony import Colony, Statistics
 from colonies.core.explanation import Explanation
 from colonies.core.history import Event, Happening
@@ -118,6 +119,24 @@ MEANINGS: dict[type, dict[str, str]] = {
         "successfulworkflows": "v1's workflows; always 0",
         "failedworkflows": "v1's workflows; always 0",
         "cancelledprocesses": "processes that were cancelled",
+    },
+    Node: {
+        "name": "its host and process id",
+        "host": "the host it runs on",
+        "port": "v1's; always 0",
+        "peerport": "v1's; always 0",
+        "relayport": "v1's; always 0",
+        "apiport": "the port it listens on",
+        "hubid": "its id, new with every start",
+        "version": "its version",
+        "started": "since when it has been there",
+        "lastseen": "its last sign of life",
+        "isleader": "whether it is the one that leads",
+    },
+    Cluster: {
+        "nodes": "the hubs that were seen in the last 10 seconds, the oldest first",
+        "leader": "the one that leads; all empty while none does",
+        "answeredby": "the `hubid` of the one that answers",
     },
     Event: {
         "time": "when",

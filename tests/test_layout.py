@@ -24,6 +24,8 @@ CATCH_ALL = {
     "colonies/batch.py": 1,  # whoever asked hears of it
     "colonies/server/connection.py": 1,  # one message must not take the others down
     "colonies/server/dispatch.py": 1,  # here errors become replies
+    "colonies/server/leader.py": 1,  # the other duties go on
+    "colonies/server/peers.py": 1,  # what is heard next is heeded
     "colonies/server/ticker.py": 1,  # the pass goes on
     "runtimes/daemon.py": 1,  # a plugin may not start
     "runtimes/execution.py": 2,  # a process that broke is closed as failed; so may the asking

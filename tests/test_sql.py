@@ -63,8 +63,8 @@ def test_every_statement_is_used(name):
 def test_a_name_begins_with_a_verb(name):
     verb = name.partition("_")[0]
     assert verb in {
-        "add", "cancel", "claim", "close", "delete", "fail", "get", "has", "list", "lock", "ping",
-        "release", "renew", "return", "set", "submit", "touch",
+        "add", "cancel", "claim", "close", "delete", "fail", "get", "has", "list", "lock",
+        "notify", "ping", "release", "renew", "return", "set", "submit", "touch",
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from colonies.cli import attribute, colony, key, output, process, runtime, server
+from colonies.cli import attribute, cluster, colony, key, output, process, runtime, server
 from colonies.cli.command import Noun
 from colonies.cli.status import MEANINGS, Status, status_of
 from colonies.core.errors import ColoniesError
@@ -38,6 +38,7 @@ def cli() -> None:
 for noun in (server.server, colony.colony, runtime.runtime, process.process):
     cli.add_command(noun)
 cli.add_command(attribute.attribute)
+cli.add_command(cluster.cluster)
 cli.add_command(key.key)
 cli.add_command(server.dev)
 

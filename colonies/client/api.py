@@ -24,6 +24,7 @@ from colonies.client.http import HttpConnection
 from colonies.client.work import Changes, SubmittedProcess, in_colony, make_spec
 from colonies.core.attribute import Attribute, AttributeKind
 from colonies.core.caller import Caller, Version
+from colonies.core.cluster import Cluster
 from colonies.core.colony import Colony, Statistics
 from colonies.core.errors import Failure, FailureMessage, failure_from
 from colonies.core.explanation import Explanation
@@ -94,6 +95,10 @@ class Colonies(Asking):
     async def get_statistics(self) -> Statistics:
         """Count everything on the hub."""
         return await self._call(Statistics, "getstatisticsmsg")
+
+    async def get_cluster(self) -> Cluster:
+        """List the hubs that serve together, and say which one leads."""
+        return await self._call(Cluster, "getclustermsg")
 
     async def get_caller(self) -> Caller:
         """Give who the caller is to the hub."""

@@ -57,6 +57,13 @@ class State(IntEnum):
 FINAL_STATES = (State.SUCCESS, State.FAILED, State.CANCELLED)
 
 
+Progress = tuple[int, int, bool]
+"""How far a process has come: of two sights of one process, the greater is the newer."""
+
+NOTHING: Progress = (-1, 0, False)
+"""Less than every progress."""
+
+
 class Conditions(Wire):
     """Which runtimes may have a process. Figures of 0 or less ask for nothing.
 
@@ -156,6 +163,11 @@ class Process(Wire):
         return self.state is State.RUNNING and bool(self.cancelled_by)
 
     @property
+    def progress(self) -> Progress:
+        """How far it has come."""
+        return progress(self.attempt, self.state, is_cancelling=self.is_cancelling)
+
+    @property
     def colony_id(self) -> str:
         """The colony it belongs to."""
         return self.spec.conditions.colony_id
@@ -176,6 +188,12 @@ class AttemptEnd(Wire):
     state: State = State.SUCCESS
     output: list[str] = msgspec.field(name="out", default_factory=list)
     errors: list[str] = []
+
+
+def progress(attempt: int, state: State, *, is_cancelling: bool) -> Progress:
+    """Say how far a process has come: an attempt runs, then it is over, or all is."""
+    step = {State.RUNNING: 0, State.WAITING: 1}.get(state, 2)
+    return attempt, step, is_cancelling and state is State.RUNNING
 
 
 def new_id() -> str:

@@ -14,6 +14,18 @@ class Subscription(Wire):
     process_id: str = ""
     runtime_type: str = ""
 
+    @property
+    def queues(self) -> frozenset[tuple[str, str]]:
+        """The colonies and types that are watched, if it is not about one process."""
+        if self.process_id:
+            return frozenset()
+        return frozenset((colony_id, self.runtime_type) for colony_id in self.colony_ids)
+
+    @property
+    def keys(self) -> frozenset[tuple[str, ...]]:
+        """What it goes by: the process, or each of the queues."""
+        return frozenset({(self.process_id,)}) if self.process_id else self.queues
+
     def concerns(self, process: Process) -> bool:
         """Whether the subscriber wants to hear of this process as it is now."""
         if process.colony_id not in self.colony_ids or process.state not in self.states:

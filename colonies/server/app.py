@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack, nullcontext
@@ -16,13 +17,19 @@ from platformdirs import user_data_path
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from colonies.core.cluster import Node
 from colonies.core.errors import Misconfigured, Unavailable
+from colonies.server import lifecycle, retention
 from colonies.server.db import Database
 from colonies.server.dispatch import Dispatcher
 from colonies.server.embedded import EmbeddedPostgres
 from colonies.server.hub import Hub
+from colonies.server.leader import Duty, Leader
+from colonies.server.lookout import Lookout
+from colonies.server.members import Members
 from colonies.server.metrics import Metrics
-from colonies.server.retention import Keep
+from colonies.server.news import News
+from colonies.server.peers import Peers
 from colonies.server.rpc import (
     Rpc,
     attribute,
@@ -37,6 +44,7 @@ from colonies.server.schema import bring_up_to_date
 from colonies.server.ticker import Ticker
 from colonies.server.web import ABORT, ON_PONG, make_app
 from colonies.settings import Settings
+from colonies.version import __version__
 
 logger = structlog.get_logger()
 
@@ -52,6 +60,12 @@ HEADER_TIMEOUT = 10.0
 MAX_LAG = 1.0
 """Seconds that the event loop may be late before the hub says that it is not ready."""
 
+FORGET_PERIOD = 60.0
+"""Seconds from one search for old requests, or processes, to the next."""
+
+REQUESTS_KEPT = 3600.0
+"""Seconds that a request is remembered: far longer than anybody goes on repeating it."""
+
 INVALID_DATA = 1007
 GRACE = 5
 """Seconds that calls in flight have when the hub stops."""
@@ -60,6 +74,19 @@ GRACE = 5
 def make_table() -> dict[str, Rpc]:
     """Build the table of everything that may be asked."""
     return collect(server, colony, runtime, process, attribute, subscription)
+
+
+def duties(db: Database, settings: Settings, metrics: Metrics) -> list[Duty]:
+    """Give what one hub of all does by itself; what each of them does is in `ticker.py`."""
+    keep = retention.Keep.of(settings)
+    return [
+        Duty(
+            "forget requests",
+            FORGET_PERIOD,
+            lambda: lifecycle.forget_requests(db, age=REQUESTS_KEPT),
+        ),
+        Duty("sweep", FORGET_PERIOD, lambda: retention.sweep_all(db, keep, metrics)),
+    ]
 
 
 def data_folder(settings: Settings) -> Path:
@@ -72,11 +99,16 @@ def data_folder(settings: Settings) -> Path:
 class Server:
     """A hub that serves while its ``async with`` block lasts."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket | None = None) -> None:
+        """Take the settings, and the socket to listen at if there is one already."""
         self.settings = settings
-        self.hub = Hub()
+        self._listener = listener
+        self.news = News()
+        self.hub = Hub(self.news)
         self.metrics = Metrics.create()
         self.ticker: Ticker
+        self.leader: Leader
+        self.peers: Peers
         self.db: Database
         self.port = settings.server_port
         self._schema = 0
@@ -88,17 +120,21 @@ class Server:
         async with AsyncExitStack() as stack:
             self.db = await self._open_database(stack)
             self._schema = await bring_up_to_date(self.db)
+            lookout = Lookout(self.db, self.hub)
             self.ticker = Ticker(
                 self.db,
                 self.hub,
                 self.metrics,
-                keep=Keep.of(self.settings),
+                lookout=lookout,
                 period=self.settings.tick,
                 grace=self.settings.cancel_grace,
             )
-            listener = stack.enter_context(_listen(self.settings))
+            listener = stack.enter_context(self._listener or listen(self.settings))
             self.port = listener.getsockname()[1]
-            await self._start_serving(stack, listener)
+            members = Members(self.db, tell=self.news.forget_members)
+            self.peers = self._make_peers(lookout, members)
+            await stack.enter_async_context(self.peers)
+            await self._start_serving(stack, listener, members)
             self._stack = stack.pop_all()
         logger.info(
             "hub started", port=self.port, schema=self._schema, server=self.settings.server_id
@@ -142,11 +178,29 @@ class Server:
         stack.push_async_callback(db.close)
         return db
 
-    async def _start_serving(self, stack: AsyncExitStack, listener: socket.socket) -> None:
+    def _make_peers(self, lookout: Lookout, members: Members) -> Peers:
+        self.leader = Leader(self.hub.id, duties(self.db, self.settings, self.metrics))
+        host = socket.gethostname()
+        return Peers(
+            self.db,
+            self.hub,
+            members,
+            news=self.news,
+            node=Node(
+                name=f"{host}-{os.getpid()}", host=host, api_port=self.port, version=__version__
+            ),
+            lookout=lookout,
+            leader=self.leader,
+        )
+
+    async def _start_serving(
+        self, stack: AsyncExitStack, listener: socket.socket, members: Members
+    ) -> None:
         dispatcher = Dispatcher(
             make_table(),
             db=self.db,
             hub=self.hub,
+            members=members,
             settings=self.settings,
             metrics=self.metrics,
         )
@@ -283,7 +337,8 @@ def _config(app: Any, settings: Settings) -> uvicorn.Config:
     return config
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """Open the port; raise Misconfigured when that cannot be."""
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise Misconfigured("TLS needs both --tls-cert and --tls-key")
     family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET

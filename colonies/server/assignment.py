@@ -148,11 +148,14 @@ class Assigner:
         if self._peer.heard_at <= self._renewed_at:
             return [], 0.0
         self._renewed_at = self._peer.heard_at
-        held = [
+        return self.attempts(), monotonic() - self._peer.heard_at
+
+    def attempts(self) -> list[lifecycle.Assignment]:
+        """Give every attempt that is held."""
+        return [
             lifecycle.Assignment.holding(Held(process_id=id_, attempt_token=token), self._runtime)
             for id_, (token, _) in self._held.items()
         ]
-        return held, monotonic() - self._peer.heard_at
 
     def give_back(self, process_id: str, *, is_lost: bool = False) -> None:
         """Take notice that a process is over: its credit is free again.

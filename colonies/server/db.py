@@ -6,6 +6,7 @@ process is exactly one of them. This is the only module that speaks asyncpg.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -73,6 +74,15 @@ _SERVER_SETTINGS = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+}
+
+# A session writes nothing that must survive a crash, and its locks must not survive a dead host.
+_SESSION_SETTINGS = {
+    **_SERVER_SETTINGS,
+    "synchronous_commit": "off",
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
 }
 
 
@@ -292,12 +302,46 @@ class Database(Statements):
             yield Transaction(self._queries, connection, timeout or self._timeout)
 
     @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """Open a connection beside the pool, for as long as the block lasts."""
+        try:
+            connection = await asyncpg.connect(
+                self._url, timeout=self._timeout, server_settings=_SESSION_SETTINGS
+            )
+        except (*_OUTAGES, ValueError, asyncpg.PostgresError) as error:
+            raise Unavailable(f"the database cannot be reached: {error}") from error
+        try:
+            yield Session(self._queries, connection, self._timeout)
+        finally:
+            connection.terminate()
+
+    @asynccontextmanager
     async def _acquire(self) -> AsyncIterator[Any]:
         if self._pool is None:
             raise Unavailable("the hub is stopping")
         with _translated():
             async with self._pool.acquire(timeout=self._timeout) as connection:
                 yield connection
+
+
+class Session(Statements):
+    """A connection of its own, for one task: what it hears and locks lasts as long as it does."""
+
+    def __init__(self, queries: Mapping[str, Query], connection: Any, timeout: float) -> None:
+        super().__init__(queries, timeout)
+        self._connection = connection
+        self.lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: self.lost.set())
+
+    async def listen(self, channel: str, hear: Callable[[str], None]) -> None:
+        """Call ``hear`` with every notification from now on; it must not wait."""
+        with _translated():
+            await self._connection.add_listener(channel, lambda *heard: hear(heard[-1]))
+
+    @asynccontextmanager
+    async def _acquire(self) -> AsyncIterator[Any]:
+        with _translated():
+            yield self._connection
 
 
 class _translated:  # noqa: N801 - reads as a phrase: with _translated()

@@ -66,13 +66,14 @@ class Dispatcher:
         *,
         db: Database,
         hub: Hub,
+        members: Members,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
         self.table = table
         self._db = db
         self._hub = hub
-        self._members = Members(db)
+        self._members = members
         self._quotas = Quotas(db, settings)
         self._settings = settings
         self._metrics = metrics

@@ -12,58 +12,14 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from enum import Enum
-from typing import Protocol
+from uuid import uuid4
 
 from colonies.core.envelope import pack
 from colonies.core.errors import Failure, NotFound
-from colonies.core.process import Process, State
+from colonies.core.process import NOTHING, Process, Progress, State
 from colonies.core.runtime import Runtime
-from colonies.core.subscription import Subscription
 from colonies.server.lifecycle import Assignment
-
-
-class Listener(Protocol):
-    """Somebody who has subscribed to changes."""
-
-    caller: str
-    subscription: Subscription
-
-    def push(self, payload: str) -> None:
-        """Take a process, packed once for all listeners; must not wait."""
-
-    def end(self, failure: Failure) -> None:
-        """Take notice that nothing more will come."""
-
-
-class Holder(Protocol):
-    """Somebody who holds assigned processes and wants to know when they are over."""
-
-    def tell(self, process: Process) -> None:
-        """Tell the runtime to stop what it holds, and why, by what has become of it."""
-
-    def give_back(self, process_id: str, *, is_lost: bool) -> None:
-        """Take notice that this process is not held any more, perhaps lost; must not wait."""
-
-    def attempt_of(self, process_id: str) -> int:
-        """Give the number of the attempt held, 0 if it is not known."""
-
-    def makes(self, attempt: Assignment) -> bool:
-        """Whether this very attempt is held here."""
-
-    def renewals(self) -> tuple[list[Assignment], float]:
-        """Give the attempts whose leases to renew: all, if there was a sign of life.
-
-        And how many seconds ago that was.
-        """
-
-
-class Cause(Enum):
-    """What made processes change."""
-
-    CALL = "somebody called"
-    DEADLINE = "their time was over"
-    SILENCE = "nobody renewed their leases"
+from colonies.server.parties import Cause, Holder, Listener, Outlet
 
 
 class Waiter:
@@ -90,10 +46,16 @@ class Waiter:
 class Hub:
     """The switchboard of one hub."""
 
-    def __init__(self) -> None:
+    def __init__(self, outlet: Outlet | None = None) -> None:
+        self.id = uuid4().hex
+        self._outlet = outlet
         # By process, or by colony and runtime type.
         self._listeners: dict[tuple[str, ...], set[Listener]] = defaultdict(set)
+        self._watched: set[tuple[str, str]] = set()
+        # How far a process had come when its followers were told of it last.
+        self._told: dict[Listener, Progress] = {}
         self._holders: dict[str, Holder] = {}
+        self._told_to_stop: set[str] = set()
         self._waiters: set[Waiter] = set()
         # Dictionaries as ordered sets: who has been idle longest is woken first.
         self._idle_by_type: dict[tuple[str, str], dict[Waiter, None]] = defaultdict(dict)
@@ -104,15 +66,51 @@ class Hub:
     def publish(self, processes: Iterable[Process], cause: Cause = Cause.CALL) -> None:
         """Tell everybody concerned that these processes have changed, as committed."""
         for process in processes:
+            if self._outlet:
+                self._outlet.change(process, cause)
             self._tell(process)
-            if holder := self._holder_of(process):
+            if self._holder_of(process):
                 # Whoever closed or released it knows.
                 if process.is_cancelling or cause is not Cause.CALL:
-                    holder.tell(process)
+                    self.tell_holder(process)
                 if process.state is not State.RUNNING:
                     self.let_go(process.process_id, is_lost=cause is Cause.SILENCE)
-            if process.state is State.WAITING and not process.wait_for_parents:
-                self.offer(process)
+            self._offer_if_waiting(process)
+
+    def relay(self, process: Process, told: State) -> None:
+        """Tell those here of a change that another hub told of and that was looked up since.
+
+        Those who watch a whole type are told if that is what it still is: if not, the next change
+        is told of as well.
+        """
+        if process.state is told:
+            self._push_to(self._watchers_of(process), process)
+        self.show(process)
+        self._offer_if_waiting(process)
+
+    def show(self, process: Process) -> None:
+        """Tell the followers of a process how far it has come, if that is news to them."""
+        followers = self._listeners.get((process.process_id,), ())
+        self._push_to([one for one in followers if self._is_news(one, process)], process)
+
+    def show_to(self, listener: Listener, process: Process) -> None:
+        """The same for one of them."""
+        if self._is_news(listener, process):
+            self._push_to([listener], process)
+
+    def missed(self, process_id: str, progress: Progress | None) -> bool:
+        """Whether a follower of a process was not told how far it has come."""
+        followers = self._listeners.get((process_id,), ())
+        return progress is not None and any(
+            self._told.get(one, NOTHING) < progress for one in followers
+        )
+
+    def _is_news(self, listener: Listener, process: Process) -> bool:
+        return self._told.get(listener, NOTHING) < process.progress
+
+    def _offer_if_waiting(self, process: Process) -> None:
+        if process.state is State.WAITING and not process.wait_for_parents:
+            self.offer(process)
 
     def _holder_of(self, process: Process) -> Holder | None:
         """Give who holds it, unless the news is older than that: the next attempt may be on."""
@@ -121,44 +119,65 @@ class Hub:
         return holder if is_news else None
 
     def _tell(self, process: Process) -> None:
-        of_type = (process.colony_id, process.spec.conditions.runtime_type)
-        concerned = [
-            listener
-            for key in ((process.process_id,), of_type)
-            for listener in self._listeners.get(key, ())
-            if listener.subscription.concerns(process)
-        ]
+        followers = self._listeners.get((process.process_id,), ())
+        self._push_to([*followers, *self._watchers_of(process)], process)
+
+    def _watchers_of(self, process: Process) -> Iterable[Listener]:
+        return self._listeners.get((process.colony_id, process.spec.conditions.runtime_type), ())
+
+    def _push_to(self, listeners: Iterable[Listener], process: Process) -> None:
+        concerned = [one for one in listeners if one.subscription.concerns(process)]
         if concerned:
             payload = pack(process)
             for listener in concerned:
+                if listener.subscription.process_id:
+                    self._told[listener] = max(process.progress, self._told.get(listener, NOTHING))
                 listener.push(payload)
 
     def listen(self, listener: Listener) -> None:
         """Start telling a listener of changes."""
-        for key in _keys(listener.subscription):
+        for key in listener.subscription.keys:
             self._listeners[key].add(listener)
+        self._watched |= listener.subscription.queues
 
     def forget(self, listener: Listener) -> None:
         """Stop telling a listener; may be called twice."""
-        for key in _keys(listener.subscription):
+        for key in listener.subscription.keys:
             self._listeners[key].discard(listener)
             if not self._listeners[key]:
                 del self._listeners[key]
+        self._watched -= listener.subscription.queues - self._listeners.keys()
+        self._told.pop(listener, None)
 
     def hold(self, process_id: str, holder: Holder) -> None:
         """Tell a holder when this process stops running."""
         self._holders[process_id] = holder
+        self._told_to_stop.discard(process_id)
+
+    def tell_holder(self, process: Process) -> None:
+        """Tell whoever holds a process what has become of it; to stop, no more than once."""
+        holder = self._holders.get(process.process_id)
+        if holder is None or (process.is_cancelling and process.process_id in self._told_to_stop):
+            return
+        if process.is_cancelling:
+            self._told_to_stop.add(process.process_id)
+        holder.tell(process)
 
     def let_go(self, process_id: str, *, is_lost: bool = False) -> None:
         """Tell whoever holds this process that it is over, lost or gone."""
+        self._told_to_stop.discard(process_id)
         if holder := self._holders.pop(process_id, None):
             holder.give_back(process_id, is_lost=is_lost)
 
-    def let_go_of(self, attempt: Assignment) -> None:
+    def let_go_of(self, attempt: Assignment, *, is_lost: bool = False) -> None:
         """The same, but only if it is this very attempt that is held."""
+        if self.is_held(attempt):
+            self.let_go(attempt.process_id, is_lost=is_lost)
+
+    def is_held(self, attempt: Assignment) -> bool:
+        """Whether it is this very attempt that is held."""
         holder = self._holders.get(attempt.process_id)
-        if holder and holder.makes(attempt):
-            self.let_go(attempt.process_id)
+        return holder is not None and holder.makes(attempt)
 
     def renewals(self) -> tuple[list[Assignment], list[float]]:
         """Give the attempts of everybody who gave a sign of life since the last time.
@@ -178,6 +197,7 @@ class Hub:
         """Forget that a holder holds a process."""
         if self._holders.get(process_id) is holder:
             del self._holders[process_id]
+            self._told_to_stop.discard(process_id)
 
     @contextmanager
     def waiting(self, runtime: Runtime) -> Iterator[Waiter]:
@@ -269,7 +289,13 @@ class Hub:
             waiter.stir()
 
     def revoke(self, colony_id: str, failure: Failure, runtime_id: str = "") -> None:
-        """Shut out a runtime, or a whole colony: their waits and subscriptions end."""
+        """Shut out a runtime, or a whole colony, on every hub."""
+        if self._outlet:
+            self._outlet.shut_out(colony_id, runtime_id)
+        self.shut_out(colony_id, failure, runtime_id)
+
+    def shut_out(self, colony_id: str, failure: Failure, runtime_id: str = "") -> None:
+        """End the waits and subscriptions of a runtime, or of a whole colony."""
         for waiter in self._waiters:
             runtime = waiter.runtime
             if runtime.colony_id == colony_id and runtime_id in ("", runtime.runtime_id):
@@ -282,6 +308,12 @@ class Hub:
                 listener.end(failure)
 
     def remove(self, colony_id: str, process_id: str = "") -> None:
+        """Tell on every hub who holds or follows a process that it was deleted."""
+        if self._outlet:
+            self._outlet.remove(colony_id, process_id)
+        self.bury(colony_id, process_id)
+
+    def bury(self, colony_id: str, process_id: str = "") -> None:
         """Tell who holds or follows a process, or any of a colony's, that it was deleted."""
         if process_id:
             self.let_go(process_id)
@@ -314,8 +346,40 @@ class Hub:
         heard, self._heard = self._heard, set()
         return heard
 
+    def held(self) -> list[Assignment]:
+        """Give every attempt that is held here."""
+        return [one for holder in set(self._holders.values()) for one in holder.attempts()]
 
-def _keys(subscription: Subscription) -> list[tuple[str, ...]]:
-    if subscription.process_id:
-        return [(subscription.process_id,)]
-    return [(colony_id, subscription.runtime_type) for colony_id in subscription.colony_ids]
+    def followed(self) -> dict[str, str]:
+        """Give every process that somebody here follows, with its colony."""
+        return {
+            one.subscription.process_id: colony_id
+            for group in self._listeners.values()
+            for one in group
+            if one.subscription.process_id
+            for colony_id in one.subscription.colony_ids
+        }
+
+    def watched(self) -> dict[tuple[str, str], frozenset[State]]:
+        """Give the colonies and types whose processes somebody watches, and in which states."""
+        return {
+            key: frozenset[State]().union(
+                *(one.subscription.states for one in self._listeners[key])
+            )
+            for key in self._watched
+        }
+
+    def has_part_in(self, process_id: str) -> bool:
+        """Whether somebody here holds or follows a process."""
+        return process_id in self._holders or (process_id,) in self._listeners
+
+    def guests(self) -> set[tuple[str, str]]:
+        """Give everybody who waits or listens here, with the colony that lets them."""
+        waiting = {(one.runtime.colony_id, one.runtime.runtime_id) for one in self._waiters}
+        listening = {
+            (colony_id, one.caller)
+            for group in self._listeners.values()
+            for one in group
+            for colony_id in one.subscription.colony_ids
+        }
+        return waiting | listening

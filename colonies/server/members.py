@@ -1,8 +1,8 @@
 """Which runtimes an identity is: remembered for a moment, since every call asks.
 
-Forgotten at once when this hub changes anything about runtimes, and after a second in any case, so
-that what another hub changes takes effect here as fast. A claim does not rely on it: its statement
-reads the runtime itself.
+Forgotten at once when anything about runtimes is changed, by this hub or by another that tells, and
+after a second in any case, so that what is not told takes effect here as fast. A claim does not
+rely on it: its statement reads the runtime itself.
 """
 
 from __future__ import annotations
@@ -23,9 +23,17 @@ MAX_REMEMBERED = 10_000
 class Members:
     """The runtimes that an identity is, in whichever colonies."""
 
-    def __init__(self, db: Statements, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        db: Statements,
+        clock: Callable[[], float] = monotonic,
+        *,
+        tell: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take what tells the other hubs to forget as well."""
         self._db = db
         self._clock = clock
+        self._tell = tell
         self._remembered: dict[str, tuple[float, list[Runtime]]] = {}
         self._generation = 0
 
@@ -44,7 +52,12 @@ class Members:
         return runtimes
 
     def forget(self) -> None:
-        """Forget everything: something about runtimes has changed."""
+        """Forget everything, on every hub: something about runtimes has changed."""
+        self.forget_here()
+        self._tell()
+
+    def forget_here(self) -> None:
+        """Forget everything on this hub."""
         self._generation += 1
         self._remembered.clear()
 

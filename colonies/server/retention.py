@@ -54,3 +54,9 @@ async def sweep(db: Statements, keep: Keep, metrics: Metrics, *, batch: int = SW
         metrics.processes_swept.labels(state.name.lower()).inc(swept)
         is_behind = is_behind or swept >= batch
     return is_behind
+
+
+async def sweep_all(db: Statements, keep: Keep, metrics: Metrics) -> None:
+    """Delete all that has been kept long enough, batch by batch."""
+    while await sweep(db, keep, metrics):
+        continue

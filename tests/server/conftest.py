@@ -15,7 +15,7 @@ from tests.conftest import add_runtime
 from tests.server.doors import Talk, talk
 from tests.server.leases import OVER
 
-COMPLAINTS = {"call failed", "connection failed", "tick failed"}
+COMPLAINTS = {"call failed", "connection failed", "tick failed", "duty failed", "news not heeded"}
 
 
 @pytest.fixture

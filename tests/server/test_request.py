@@ -157,8 +157,8 @@ async def many_by_api(server: Server, one: Asked, count: int):
 
 
 READS = {
-    "versionmsg", "getcallermsg", "getstatisticsmsg", "getcoloniesmsg", "getcolonymsg",
-    "getcolonystatsmsg", "getruntimesmsg", "getruntimemsg", "getprocesshistmsg",
+    "versionmsg", "getcallermsg", "getstatisticsmsg", "getclustermsg", "getcoloniesmsg",
+    "getcolonymsg", "getcolonystatsmsg", "getruntimesmsg", "getruntimemsg", "getprocesshistmsg",
     "getprocessesmsg", "getprocessmsg", "getprocesseventsmsg", "whymsg", "getattributemsg",
 }  # fmt: skip
 
@@ -197,6 +197,7 @@ NOBODYS = {
     "cancel_processes_not_stopped", "fail_processes_not_started", "return_processes_overrun",
     "fail_processes_overrun", "return_processes_lost", "fail_processes_lost",  # deadlines
     "renew_processes", "touch_runtimes",  # signs of life
+    "touch_hub", "delete_hub",  # signs of life of hubs
     "delete_request", "delete_old_requests", "set_schema_version",
     "return_processes_of_runtime", "cancel_processes_of_runtime",  # with delete_runtime, or not
 }  # fmt: skip

@@ -8,7 +8,7 @@ from colonies.core.envelope import seal
 from colonies.core.errors import AlreadyExists, Conflict, Forbidden, Malformed, NotFound
 from colonies.core.process import State
 from colonies.server import lifecycle
-from colonies.server.ticker import REQUESTS_KEPT
+from colonies.server.app import REQUESTS_KEPT
 from tests.conftest import add_runtime
 from tests.server.doors import failure_of, post, refused, until
 from tests.server.leases import submit, take
@@ -257,8 +257,14 @@ class TestForgotten:
         assert await self.remembered(sql, people.runtime.id) == ["r7", "r8"]
 
 
-@pytest.mark.settings(tick=0.01)
-async def test_the_ticker_forgets_what_is_an_hour_old(server, people, colony, sql, monkeypatch):
+@pytest.fixture
+def hasty(monkeypatch):
+    """Forget all the time."""
+    monkeypatch.setattr("colonies.server.app.FORGET_PERIOD", 0.01)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_the_leader_forgets_what_is_an_hour_old(server, people, colony, sql, monkeypatch):
     done: list[float] = []
     forget = lifecycle.forget_requests
 
@@ -267,7 +273,6 @@ async def test_the_ticker_forgets_what_is_an_hour_old(server, people, colony, sq
         done.append(age)
 
     monkeypatch.setattr(lifecycle, "forget_requests", noted)
-    monkeypatch.setattr("colonies.server.ticker.FORGET_EVERY", 2)
     await ask(server, submission(colony, people.runtime, "old"))
     await ask(server, submission(colony, people.runtime, "young"))
     old = "UPDATE requests SET time = now() - interval '2 h' WHERE request = 'old'"

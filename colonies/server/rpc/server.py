@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from colonies.core.caller import Caller, Membership, Version
+from colonies.core.cluster import Cluster, Node
 from colonies.core.colony import Colony, Statistics
 from colonies.server.call import Call
+from colonies.server.peers import STALE
 from colonies.server.rpc import Request, rpc
 from colonies.server.rules import any_key, anyone, server_owner
 from colonies.version import __version__
@@ -28,6 +30,18 @@ class GetStatistics(Request):
 async def get_statistics(call: Call, _msg: GetStatistics, _: None) -> Statistics:
     """Count everything on the hub."""
     return (await call.db.fetch_all(Statistics, "get_statistics"))[0]
+
+
+class GetCluster(Request):
+    """No fields."""
+
+
+@rpc("getclustermsg", rule=server_owner)
+async def get_cluster(call: Call, _msg: GetCluster, _: None) -> Cluster:
+    """List the hubs on this database, and say which one leads."""
+    nodes = await call.db.fetch_all(Node, "list_hubs", stale=STALE)
+    leader = next((node for node in nodes if node.is_leader), Node())
+    return Cluster(nodes=nodes, leader=leader, answered_by=call.hub.id)
 
 
 class GetCaller(Request):

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import msgspec
 
-from colonies.core.envelope import pack
 from colonies.core.errors import Forbidden, Malformed, NotFound
 from colonies.core.process import Held, Process, State
 from colonies.core.runtime import Runtime
@@ -102,8 +101,8 @@ async def subscribe_process(call: Call, msg: SubscribeProcess, process: Process)
         current = await call.db.fetch_maybe(
             Process, "get_process", process_id=process.process_id, caller=call.caller
         )
-    if current and subscription.concerns(current):
-        stream.push(pack(current))
+    if current:
+        call.hub.show_to(stream, current)
 
 
 class SubscribeAssignments(Request):
@@ -139,7 +138,7 @@ async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: 
     stream.hold([held for held in holding if held.process_id in alive])
     for process_id, is_cancelling in alive.items():
         if is_cancelling:
-            stream.tell(await find_process(call, process_id))
+            call.hub.tell_holder(await find_process(call, process_id))
     if msg.heartbeat:
         connection.expect_heartbeat(msg.heartbeat)
     call.hub.hear(runtime)

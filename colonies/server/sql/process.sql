@@ -647,3 +647,24 @@ WITH {once},
      gone_processes AS (DELETE FROM processes WHERE colony_id = :colony_id
                         RETURNING process_id, state)
 SELECT process_id FROM gone_processes WHERE state = 1;
+
+-- name: list_processes
+-- Processes by their keys.
+SELECT {process}
+FROM unnest(:colony_ids::text[], :process_ids::text[]) AS one (in_colony, id)
+JOIN processes ON processes.colony_id = one.in_colony AND processes.process_id = one.id;
+
+-- name: list_progress
+-- How far processes have come: as list_processes, but no more than it takes to see what is news.
+SELECT process_id, state, attempt, cancelled_by <> ''
+FROM unnest(:colony_ids::text[], :process_ids::text[]) AS one (in_colony, id)
+JOIN processes ON processes.colony_id = one.in_colony AND processes.process_id = one.id;
+
+-- name: list_living_attempts
+-- Which of these attempts are still being made, and whether they shall stop.
+SELECT process_id, cancelled_by <> ''
+FROM unnest(:colony_ids::text[], :process_ids::text[], :runtime_ids::text[],
+            :attempt_tokens::text[]) AS held (in_colony, id, runtime_id, token)
+JOIN processes ON processes.colony_id = held.in_colony AND processes.process_id = held.id
+WHERE assigned_runtime_id = held.runtime_id AND attempt_token = held.token
+  AND (state = 1) IS TRUE;

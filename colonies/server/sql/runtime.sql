@@ -60,3 +60,12 @@ RETURNING {process};
 UPDATE runtimes SET last_heard_from_time = now()
 FROM unnest(:colony_ids::text[], :runtime_ids::text[]) AS heard (colony_id, runtime_id)
 WHERE runtimes.colony_id = heard.colony_id AND runtimes.runtime_id = heard.runtime_id;
+
+-- name: list_strangers
+-- Who of these has no business in the colony any more: neither approved nor its owner.
+SELECT one.in_colony, one.id
+FROM unnest(:colony_ids::text[], :identities::text[]) AS one (in_colony, id)
+WHERE NOT EXISTS (SELECT FROM runtimes
+                  WHERE colony_id = one.in_colony AND runtime_id = one.id AND state = 1)
+  AND NOT EXISTS (SELECT FROM colonies
+                  WHERE colony_id = one.in_colony AND colony_id = one.id);

@@ -1,0 +1,73 @@
+"""Whom the switchboard serves: those who listen and those who hold, here and at other hubs."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Protocol
+
+from colonies.core.errors import Failure
+from colonies.core.process import Process
+from colonies.core.subscription import Subscription
+from colonies.server.lifecycle import Assignment
+
+
+class Listener(Protocol):
+    """Somebody who has subscribed to changes."""
+
+    caller: str
+    subscription: Subscription
+
+    def push(self, payload: str) -> None:
+        """Take a process, packed once for all listeners; must not wait."""
+
+    def end(self, failure: Failure) -> None:
+        """Take notice that nothing more will come."""
+
+
+class Holder(Protocol):
+    """Somebody who holds assigned processes and wants to know when they are over."""
+
+    def tell(self, process: Process) -> None:
+        """Tell the runtime to stop what it holds, and why, by what has become of it."""
+
+    def give_back(self, process_id: str, *, is_lost: bool) -> None:
+        """Take notice that this process is not held any more, perhaps lost; must not wait."""
+
+    def attempt_of(self, process_id: str) -> int:
+        """Give the number of the attempt held, 0 if it is not known."""
+
+    def makes(self, attempt: Assignment) -> bool:
+        """Whether this very attempt is held here."""
+
+    def renewals(self) -> tuple[list[Assignment], float]:
+        """Give the attempts whose leases to renew: all, if there was a sign of life.
+
+        And how many seconds ago that was.
+        """
+
+    def attempts(self) -> list[Assignment]:
+        """Give every attempt that is held."""
+
+
+class Outlet(Protocol):
+    """Where that goes what other hubs have to know."""
+
+    def change(self, process: Process, cause: Cause) -> None:
+        """Take a process that has changed."""
+
+    def shut_out(self, colony_id: str, runtime_id: str) -> None:
+        """Take a runtime that was shut out; none is the whole colony."""
+
+    def remove(self, colony_id: str, process_id: str) -> None:
+        """Take a process that was deleted; none is all of the colony's."""
+
+
+class Cause(IntEnum):
+    """What made processes change."""
+
+    CALL = 0
+    """Somebody called."""
+    DEADLINE = 1
+    """Their time was over."""
+    SILENCE = 2
+    """Nobody renewed their leases."""

@@ -1,0 +1,34 @@
+"""What tests of several hubs on one database say again and again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from msgspec.structs import replace
+
+from colonies.client import Colonies, connect
+from colonies.core.identity import PrivateKey
+from colonies.server.app import Server
+from tests.server.doors import until
+
+
+@asynccontextmanager
+async def reaching(server: Server, key: PrivateKey | None = None) -> AsyncIterator[Colonies]:
+    """Give a client of this very hub."""
+    there = replace(server.settings, server_port=server.port)
+    async with connect(there, key=key) as colonies:
+        yield colonies
+
+
+async def acquainted(*servers: Server) -> None:
+    """Wait until each of these hubs knows that there are others."""
+    for server in servers:
+        ids = {one.hub.id for one in servers} - {server.hub.id}
+        await until(lambda server=server, ids=ids: ids <= server.peers._others)
+
+
+async def terminate_session(sql, server: Server) -> None:
+    """Cut the connection by which a hub listens."""
+    backend = await sql.fetchval("SELECT backend FROM hubs WHERE hub_id = $1", server.hub.id)
+    assert await sql.fetchval("SELECT pg_terminate_backend($1)", backend)
