@@ -98,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Setting("COLONIES_DATABASE_BATCH", "Most rows of a statement that calls share"),
     ] = 200
+    workers: Annotated[int, Setting("COLONIES_WORKERS", "Hub processes that share the port")] = 1
     max_message_bytes: Annotated[
         int, Setting("COLONIES_MAX_MESSAGE_BYTES", "Largest message taken")
     ] = 1024 * 1024

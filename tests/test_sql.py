@@ -266,6 +266,24 @@ async def test_the_expiry_pass_goes_by_its_partial_index_and_touches_few_rows(cr
     assert touched(plan) < 20
 
 
+@pytest.mark.parametrize("name", ["list_processes", "list_progress", "list_living_attempts"])
+async def test_what_another_hub_told_of_is_looked_up_by_the_primary_key(crowd, name):
+    """Every tenth process runs, the rest has ended or waits; all of these run."""
+    ids = [f"p{number}" for number in range(50_010, 51_010, 10)]
+    columns = {
+        "colony_ids": [COLONY] * 100,
+        "process_ids": ids,
+        "runtime_ids": [ME] * 100,
+        "attempt_tokens": ids,
+    }
+    given = {key: columns[key] for key in QUERIES[name].parameters}
+    plan = await explain(crowd, name, **given)
+    assert plan[0]["Actual Rows"] == 100
+    assert "processes_pkey" in indexes(plan)
+    assert "processes" not in scanned(plan)
+    assert touched(plan) < 500
+
+
 @pytest.mark.parametrize("name", ["return_processes_lost", "fail_processes_lost"])
 async def test_the_lease_pass_reads_what_it_changes_and_nothing_else(crowd, name):
     """Three leases have passed among a thousand that have not."""

@@ -31,6 +31,7 @@ from colonies.version import __version__
 
 if TYPE_CHECKING:
     from colonies.server.app import Server
+    from colonies.server.workers import Workers
 
 HUB = (
     "server_port",
@@ -41,6 +42,7 @@ HUB = (
     "database_url",
     "data_dir",
     "postgres_bin",
+    "workers",
     "verbose",
 )
 """The settings that matter to a hub; those it seldom needs are in environment and file only."""
@@ -49,7 +51,7 @@ DEV = ("server_port", "data_dir", "postgres_bin", "keychain", "verbose")
 LOOPBACK = "127.0.0.1"
 DEV_TYPE = "cli"
 
-Ready = Callable[["Server"], Coroutine[Any, Any, None]]
+Ready = Callable[["Server | Workers"], Coroutine[Any, Any, None]]
 
 
 class ServerStatus(Wire):
@@ -71,7 +73,8 @@ def start(session: Session) -> None:
     """Run a hub until Ctrl-C or SIGTERM.
 
     Without --database-url it starts a PostgreSQL of its own in --data-dir. Prints one line when it
-    serves: "listening on ADDRESS:PORT". --port 0 takes a free port.
+    serves: "listening on ADDRESS:PORT". --port 0 takes a free port. With --workers it serves in so
+    many processes, and starts those again that die.
     """
     settings = session.settings
     flag, variable = flag_of("server_id"), SETTINGS["server_id"].env
@@ -81,7 +84,7 @@ def start(session: Session) -> None:
         )
     check_identity(settings.server_id, flag if "server_id" in session.given else variable)
 
-    async def announce(hub: Server) -> None:
+    async def announce(hub: Server | Workers) -> None:
         output.say(f"listening on {_place(settings.bind, hub.port)}")
 
     _serve(settings, announce)
@@ -119,7 +122,7 @@ def dev(session: Session) -> None:
     people = _People(*(keychain.named(f"dev-{role}") for role in ("server", "colony", "runtime")))
     settings = _dev_settings(session, people)
 
-    async def populate(hub: Server) -> None:
+    async def populate(hub: Server | Workers) -> None:
         reached = msgspec.structs.replace(settings, server_port=hub.port)
         async with connect(reached) as colonies:
             await _populate(colonies, people)
@@ -146,6 +149,7 @@ def _dev_settings(session: Session, people: _People) -> Settings:
         tls=False,
         tls_cert="",
         tls_key="",
+        workers=1,
         database_url="",
         data_dir=session.given.get("data_dir") or str(data_folder / "dev"),
         server_id=people.server.id,
@@ -216,13 +220,22 @@ def _serve(settings: Settings, ready: Ready) -> None:
     app = _import_hub()
 
     async def life() -> None:
-        async with app.Server(settings) as hub:
+        async with _make_hub(app, settings) as hub:
             await ready(hub)
             await hub.wait_closed()
         raise Unavailable("the hub stopped serving by itself")
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_until_signalled(life()))
+
+
+def _make_hub(app: ModuleType, settings: Settings) -> Server | Workers:
+    if settings.workers == 1:
+        hub: Server = app.Server(settings)
+        return hub
+    from colonies.server.workers import Workers  # noqa: PLC0415 - see the module's docstring
+
+    return Workers(settings)
 
 
 async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:

@@ -96,6 +96,13 @@ def data_folder(settings: Settings) -> Path:
     return user_data_path("colonies", appauthor=False)
 
 
+async def open_embedded(settings: Settings, stack: AsyncExitStack) -> str:
+    """Start a PostgreSQL of our own, to be stopped with the stack; give its URL."""
+    bin_folder = Path(settings.postgres_bin) if settings.postgres_bin else None
+    postgres = EmbeddedPostgres(data_folder(settings), bin_folder=bin_folder)
+    return (await stack.enter_async_context(postgres)).url
+
+
 class Server:
     """A hub that serves while its ``async with`` block lasts."""
 
@@ -163,12 +170,7 @@ class Server:
             raise Unavailable(f"the event loop is {self.ticker.lag:.1f} s late")
 
     async def _open_database(self, stack: AsyncExitStack) -> Database:
-        url = self.settings.database_url
-        if not url:
-            folder = data_folder(self.settings)
-            bin_folder = Path(self.settings.postgres_bin) if self.settings.postgres_bin else None
-            postgres = EmbeddedPostgres(folder, bin_folder=bin_folder)
-            url = (await stack.enter_async_context(postgres)).url
+        url = self.settings.database_url or await open_embedded(self.settings, stack)
         db = Database(
             url,
             connections=self.settings.database_connections,

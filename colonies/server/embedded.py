@@ -139,14 +139,14 @@ class EmbeddedPostgres:
 
         A task of our loop, since whatever thread starts a server must live as long as it.
         """
-        pauses = _pauses()
+        waits = pauses()
         while True:
             began = time.monotonic()
             status = await _end_of(server)
             logger.warning("database died", folder=str(self._folder), status=status)
             if time.monotonic() - began > GOOD_RUN:
-                pauses = _pauses()
-            server = await self._restart(programs, pauses)
+                waits = pauses()
+            server = await self._restart(programs, waits)
 
     async def _restart(
         self, programs: Programs, pauses: Iterator[float]
@@ -235,7 +235,8 @@ class EmbeddedPostgres:
         logger.info("database stopped", folder=str(self._folder), status=server.returncode)
 
 
-def _pauses() -> Iterator[float]:
+def pauses() -> Iterator[float]:
+    """Give how long to wait before each start of what died: not at first, then ever longer."""
     pause = FIRST_PAUSE
     yield 0.0
     while True:

@@ -31,7 +31,7 @@ PRINTING = {
     ("process", "cancel"),
     ("attribute", "add"), ("attribute", "get"),
     ("key", "new"), ("key", "id"), ("key", "import"), ("key", "ls"),
-    ("server", "status"), ("server", "stats"),
+    ("server", "status"), ("server", "stats"), ("cluster", "info"),
 }  # fmt: skip
 SILENT = {
     ("colony", "rm"), ("runtime", "approve"), ("runtime", "reject"), ("runtime", "rm"),
