@@ -142,7 +142,7 @@ class Peers:
     async def _touch(self, session: Session) -> None:
         self._is_beat_heard.clear()
         self._beat = uuid4().hex
-        ((others, leads, _),) = await session.fetch_rows(
+        ((others, leads, *_),) = await session.fetch_rows(
             "touch_hub",
             hub_id=self._hub.id,
             name=self._node.name,

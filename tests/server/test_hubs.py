@@ -109,6 +109,22 @@ async def test_when_the_leading_hub_is_killed_another_leads(*, hub, settings, pe
             await until(lambda: not heir.peers._others)
 
 
+async def test_a_leading_hub_that_is_frozen_is_cut_off(*, hub, settings, sql):
+    """Its connection lives, but it does not: last seen long ago, it must not lead for ever."""
+    async with hub() as leader:
+        await leader.line_with("leader gained")
+        await leader.line_with("listening on")
+        async with Server(settings) as heir:
+            leader.send(signal.SIGSTOP)
+            await sql.execute(
+                "UPDATE hubs SET last_seen = last_seen - interval '20 s' WHERE hub_id <> $1",
+                heir.hub.id,
+            )
+            await until(lambda: heir.leader.is_leading, HANDOVER)
+            leader.send(signal.SIGCONT)
+            await leader.line_with("leader lost")
+
+
 async def test_a_hub_that_is_told_to_stop_leaves_the_registry(*, hub, settings, sql, db):
     async with hub() as program:
         await program.line_with("listening on")

@@ -1,7 +1,15 @@
+-- part: leads
+-- Whether a hub has the lock that touch_hub takes. Every database has locks of its own.
+EXISTS (SELECT FROM pg_locks
+        WHERE locktype = 'advisory' AND granted AND pid = backend
+          AND (classid, objid, objsubid) = (0, 732048156, 1)
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+
 -- name: touch_hub
 -- "I am here": the row and the beat, by which the others hear of it at once. Gives who else is here,
--- and whether this hub leads: whoever gets the lock does, until its connection ends. Rows of hubs
--- that are long gone are deleted; SKIP LOCKED, because two that come back might wait for each other.
+-- and whether this hub leads: whoever gets the lock does, until its connection ends. A leader that is
+-- frozen keeps its connection, and is cut off. Rows of hubs that are long gone are deleted; SKIP
+-- LOCKED, because two that come back might wait for each other.
 WITH me AS (
     INSERT INTO hubs (hub_id, name, host, port, version, started, last_seen, backend)
     VALUES (:hub_id, :name, :host, :port, :version, now(), now(), pg_backend_pid())
@@ -16,19 +24,17 @@ WITH me AS (
 SELECT ARRAY(SELECT hub_id FROM hubs
              WHERE hub_id <> :hub_id AND last_seen > now() - make_interval(secs => :stale)),
        CASE WHEN :is_leading::boolean THEN true ELSE pg_try_advisory_lock(732048156) END,
-       pg_notify('colonies', :beat);
+       pg_notify('colonies', :beat),
+       ARRAY(SELECT pg_terminate_backend(backend) FROM hubs
+             WHERE hub_id <> :hub_id AND last_seen < now() - make_interval(secs => :stale)
+               AND {leads});
 
 -- name: delete_hub
 DELETE FROM hubs WHERE hub_id = :hub_id;
 
 -- name: list_hubs
--- Who is here, and leads: the holder of the lock that touch_hub takes.
 SELECT hub_id, name, host, port AS api_port, version, started, last_seen,
-       EXISTS (SELECT FROM pg_locks
-               WHERE locktype = 'advisory' AND granted AND pid = backend
-                 AND (classid, objid, objsubid) = (0, 732048156, 1)
-                 AND database = (SELECT oid FROM pg_database
-                                 WHERE datname = current_database())) AS is_leader
+       {leads} AS is_leader
 FROM hubs
 WHERE last_seen > now() - make_interval(secs => :stale)
 ORDER BY started, hub_id;
