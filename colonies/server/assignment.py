@@ -148,14 +148,14 @@ class Assigner:
         if self._peer.heard_at <= self._renewed_at:
             return [], 0.0
         self._renewed_at = self._peer.heard_at
-        return self.attempts(), monotonic() - self._peer.heard_at
+        held = [self.attempt(process_id) for process_id in self._held]
+        return held, monotonic() - self._peer.heard_at
 
-    def attempts(self) -> list[lifecycle.Assignment]:
-        """Give every attempt that is held."""
-        return [
-            lifecycle.Assignment.holding(Held(process_id=id_, attempt_token=token), self._runtime)
-            for id_, (token, _) in self._held.items()
-        ]
+    def attempt(self, process_id: str) -> lifecycle.Assignment:
+        """Give the attempt that is held of a process."""
+        token, _ = self._held[process_id]
+        held = Held(process_id=process_id, attempt_token=token)
+        return lifecycle.Assignment.holding(held, self._runtime)
 
     def give_back(self, process_id: str, *, is_lost: bool = False) -> None:
         """Take notice that a process is over: its credit is free again.

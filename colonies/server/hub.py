@@ -346,9 +346,13 @@ class Hub:
         heard, self._heard = self._heard, set()
         return heard
 
-    def held(self) -> list[Assignment]:
-        """Give every attempt that is held here."""
-        return [one for holder in set(self._holders.values()) for one in holder.attempts()]
+    def held(self, among: Iterable[str] | None = None) -> list[Assignment]:
+        """Give the attempts that are held here, of some processes or of all."""
+        return [
+            self._holders[process_id].attempt(process_id)
+            for process_id in (self._holders if among is None else among)
+            if process_id in self._holders
+        ]
 
     def followed(self) -> dict[str, str]:
         """Give every process that somebody here follows, with its colony."""

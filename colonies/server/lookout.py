@@ -56,8 +56,7 @@ class Lookout:
             causes = {
                 process_id: changes[colony_id, process_id].cause for colony_id, process_id in part
             }
-            held = [one for one in self._hub.held() if one.process_id in causes]
-            await self._look_at_held(held, causes)
+            await self._look_at_held(self._hub.held(causes), causes)
 
     async def _look_at_queues(self) -> None:
         """Wake runtimes for whatever waits although they are idle: a wake-up went astray."""
@@ -131,16 +130,14 @@ class Lookout:
 
     async def _look_at_guests(self) -> None:
         """Show out who was let in before and is not any more."""
-        guests = list(self._hub.guests())
-        if not guests:
-            return
-        strangers = await self._db.fetch_rows(
-            "list_strangers",
-            colony_ids=[colony_id for colony_id, _ in guests],
-            identities=[identity for _, identity in guests],
-        )
-        for colony_id, identity in strangers:
-            self._hub.shut_out(colony_id, not_let_in(identity), identity)
+        for part in _parts(dict.fromkeys(self._hub.guests())):
+            strangers = await self._db.fetch_rows(
+                "list_strangers",
+                colony_ids=[colony_id for colony_id, _ in part],
+                identities=[identity for _, identity in part],
+            )
+            for colony_id, identity in strangers:
+                self._hub.shut_out(colony_id, not_let_in(identity), identity)
 
     async def _load(self, keys: Collection[Key]) -> dict[Key, Process]:
         if not keys:

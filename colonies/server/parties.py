@@ -45,8 +45,8 @@ class Holder(Protocol):
         And how many seconds ago that was.
         """
 
-    def attempts(self) -> list[Assignment]:
-        """Give every attempt that is held."""
+    def attempt(self, process_id: str) -> Assignment:
+        """Give the attempt that is held of a process."""
 
 
 class Outlet(Protocol):

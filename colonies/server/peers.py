@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
@@ -45,6 +46,9 @@ STALE = 10.0
 
 PAUSE = 0.5
 """Seconds before another try, more or less, when the database was away."""
+
+FAREWELL = 2.0
+"""Seconds that a hub takes to say that it goes, if the database is slow."""
 
 ANY_KIND = kind_of("")
 """The kind of processes that are addressed to runtimes by their ids, whatever their type."""
@@ -87,7 +91,11 @@ class Peers:
             stack.push_async_callback(self._leave)
             await stack.enter_async_context(self._leader)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            for work in (self._stay_connected(), self._tell(), self._heed()):
+            for work in (
+                _for_ever(self._listen, "hub deaf"),
+                _for_ever(self._tell, "news not told"),
+                _for_ever(self._heed, "news not heeded"),
+            ):
                 stack.callback(tasks.create_task(work).cancel)
             await self._tried.wait()
             self._stack = stack.pop_all()
@@ -102,24 +110,22 @@ class Peers:
         await self._stack.aclose()
 
     async def _leave(self) -> None:
-        with suppress(Unavailable):
-            if last := self._news.take(self._hub.id):
-                await self._db.execute("notify_hubs", payloads=last)
-            await self._db.execute("delete_hub", hub_id=self._hub.id)
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                if last := self._news.take(self._hub.id):
+                    await self._db.execute("notify_hubs", payloads=last)
+                await self._db.execute("delete_hub", hub_id=self._hub.id)
 
-    async def _stay_connected(self) -> None:
-        while True:
-            try:
-                async with self._db.session() as session:
-                    await session.listen(CHANNEL, self._hear)
-                    await self._live(session)
-            except Unavailable as error:
-                logger.warning("hub deaf", error=error.message)
-                self._is_deaf = True
-            finally:
-                self._leader.lose()
-                self._tried.set()
-            await _pause()
+    async def _listen(self) -> None:
+        """Listen on a new connection until it is lost; raise Unavailable then."""
+        try:
+            async with self._db.session() as session:
+                await session.listen(CHANNEL, self._hear)
+                await self._live(session)
+        finally:
+            self._leader.lose()
+            self._is_deaf = True
+            self._tried.set()
 
     async def _live(self, session: Session) -> None:
         """Beat until the connection is lost or turns out to be deaf; raise Unavailable then."""
@@ -165,16 +171,15 @@ class Peers:
             self._news.clear()
 
     async def _tell(self) -> None:
-        while True:
-            await self._news.wait()
-            payloads = self._news.take(self._hub.id)
-            if not payloads:
-                continue
-            try:
-                await self._db.execute("notify_hubs", payloads=payloads)
-            except Unavailable:
-                self._news.overflow()
-                await _pause()
+        await self._news.wait()
+        payloads = self._news.take(self._hub.id)
+        if not payloads:
+            return
+        try:
+            await self._db.execute("notify_hubs", payloads=payloads)
+        except BaseException:
+            self._news.overflow()
+            raise
 
     def _hear(self, payload: str) -> None:
         try:
@@ -237,24 +242,34 @@ class Peers:
         self._came.set()
 
     async def _heed(self) -> None:
-        while True:
-            await self._came.wait()
-            self._came.clear()
-            changes, self._inbox = self._inbox, {}
-            must_look, self._must_look = self._must_look, False
-            try:
-                await self._lookout.catch_up(changes)
-                if must_look:
-                    await self._lookout.look()
-            except Unavailable:
-                self._look_again()
-                await _pause()
-            except Exception:
-                logger.exception("news not heeded")
+        await self._came.wait()
+        self._came.clear()
+        changes, self._inbox = self._inbox, {}
+        must_look, self._must_look = self._must_look, False
+        try:
+            await self._lookout.catch_up(changes)
+            if must_look:
+                await self._lookout.look()
+        except BaseException:
+            self._look_again()
+            raise
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]], trouble: str) -> None:
+    """Do something again and again; neither an outage nor a bug is a reason to stop."""
+    while True:
+        try:
+            await work()
+        except Unavailable as error:
+            logger.warning(trouble, error=error.message)
+            await _pause()
+        except Exception:
+            logger.exception(trouble)
+            await _pause()
 
 
 async def _pause() -> None:
-    await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))  # noqa: S311
+    await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - so that not all come at once
 
 
 def _deleted(colony_id: str) -> Forbidden:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonies.core.process import (
+    NOTHING,
     Conditions,
     Process,
     ProcessSpec,
@@ -107,6 +108,21 @@ def test_what_ended_well_or_badly_or_was_cancelled_is_final():
     final = [State.SUCCESS, State.FAILED, State.CANCELLED]
     assert [state for state in State if state.is_final] == final
     assert [state.value for state in State] == [0, 1, 2, 3, 4]
+
+
+def test_the_later_sight_of_a_process_is_the_greater():
+    life = [
+        Process(),
+        Process(state=State.RUNNING, attempt=1),
+        Process(state=State.WAITING, attempt=1),
+        Process(state=State.RUNNING, attempt=2),
+        Process(state=State.RUNNING, attempt=2, cancelled_by=ME),
+        Process(state=State.CANCELLED, attempt=2, cancelled_by=ME),
+    ]
+    seen = [one.progress for one in life]
+    assert NOTHING < seen[0]
+    assert seen == sorted(set(seen))
+    assert Process(state=State.CANCELLED, cancelled_by=ME).progress > Process().progress
 
 
 def test_the_colony_of_a_process_is_that_of_its_conditions():

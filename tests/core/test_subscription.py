@@ -37,3 +37,10 @@ def test_a_change_concerns_a_subscriber_or_not(wanted, concerned):
         }
     )
     assert subscription.concerns(PROCESS) is concerned
+
+
+def test_a_subscription_goes_by_its_process_or_else_by_its_queues():
+    wanted = {"colony_ids": frozenset("cd"), "states": frozenset(), "runtime_type": "cli"}
+    of_type, of_one = Subscription(**wanted), Subscription(**wanted, process_id="p")
+    assert of_type.keys == of_type.queues == {("c", "cli"), ("d", "cli")}
+    assert (of_one.keys, of_one.queues) == ({("p",)}, frozenset())

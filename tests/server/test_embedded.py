@@ -313,7 +313,7 @@ async def test_a_server_that_does_not_start_again_tells_why(folder: Path, journa
 
 
 def test_pauses_grow_to_a_bound():
-    assert list(islice(embedded._pauses(), 9)) == [0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
+    assert list(islice(embedded.pauses(), 9)) == [0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10]
 
 
 async def test_after_a_good_run_there_is_no_pause(
