@@ -56,7 +56,9 @@ async def sweep(db: Statements, keep: Keep, metrics: Metrics, *, batch: int = SW
     return is_behind
 
 
-async def sweep_all(db: Statements, keep: Keep, metrics: Metrics) -> None:
+async def sweep_all(
+    db: Statements, keep: Keep, metrics: Metrics, *, batch: int = SWEEP_BATCH
+) -> None:
     """Delete all that has been kept long enough, batch by batch."""
-    while await sweep(db, keep, metrics):
+    while await sweep(db, keep, metrics, batch=batch):
         continue

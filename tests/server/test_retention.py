@@ -7,11 +7,11 @@ import pytest
 
 from colonies.core.errors import NotFound
 from colonies.core.process import State
+from colonies.server.app import duties
 from colonies.server.db import Database
 from colonies.server.metrics import Metrics
-from colonies.server.retention import Keep, sweep
+from colonies.server.retention import Keep, sweep, sweep_all
 from colonies.settings import Settings
-from tests.server.doors import until
 from tests.server.leases import submit, take
 
 FOR_EVER = Keep(0, 0, 0)
@@ -191,13 +191,21 @@ async def test_what_is_locked_by_somebody_else_is_left_for_later(db, metrics, en
     assert await kept() == set()
 
 
-@pytest.mark.settings(tick=0.001, keep_failed=1, keep_successful=0)
-async def test_the_hub_sweeps_by_itself(server, ended, kept):
+@pytest.mark.settings(keep_failed=1, keep_successful=0)
+async def test_to_sweep_is_a_duty_of_the_leader(server, settings, ended, kept):
     (old,) = await ended(State.SUCCESS, 2)
     await ended(State.FAILED, 2)
-    counted = server.metrics.registry.get_sample_value
-    await until(lambda: counted(METRIC, {"state": "failed"}) == 1)
+    (duty,) = [one for one in duties(server.db, settings, server.metrics) if one.name == "sweep"]
+    await duty.work()
+    assert server.metrics.registry.get_sample_value(METRIC, {"state": "failed"}) == 1
     assert await kept() == {old}
+
+
+async def test_a_duty_goes_on_until_it_has_caught_up(db, ended, kept, metrics):
+    for state in ENDED:
+        await ended(state, 2, count=5)
+    await sweep_all(db, A_DAY, metrics, batch=2)
+    assert await kept() == set()
 
 
 def test_the_settings_say_what_is_kept():
