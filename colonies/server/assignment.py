@@ -126,6 +126,8 @@ class Assigner:
 
     def hold(self, process_id: str, attempt_token: str, attempt: int = 0) -> None:
         """Count a process against the credit until it is over."""
+        if self._is_stopped:
+            return
         self._held[process_id] = attempt_token, attempt
         self._hub.hold(process_id, self)
 

@@ -288,8 +288,8 @@ class Database(Statements):
         try:
             result: R = await batch.add(item, rows=rows)
         finally:
-            if batch.is_idle:
-                self._batches.pop(key, None)
+            if batch.is_idle and self._batches.get(key) is batch:
+                del self._batches[key]
         return result
 
     @asynccontextmanager

@@ -19,6 +19,7 @@ EXPECTED = {
     errors.TimedOut: Status.TIMED_OUT,
     errors.Conflict: Status.CONFLICT,
     errors.StaleAttempt: Status.CONFLICT,
+    errors.OverQuota: Status.CONFLICT,
     errors.Unavailable: Status.UNREACHABLE,
     errors.ConnectionLost: Status.UNREACHABLE,
     errors.DeadlineExceeded: Status.UNREACHABLE,

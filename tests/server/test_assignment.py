@@ -346,6 +346,23 @@ class TestCredit:
         await member.close_successful(mine.process_id)
         assert (await socket.pushed()).process_id == waiting
 
+    async def test_what_ends_while_it_is_brought_along_gives_its_credit_back(
+        self, member, monkeypatch
+    ):
+        await submit(member)
+        brought = held(await member.assign_process(timeout=-1, leased=True))
+        release = lifecycle.release_unheard
+
+        async def late(*args, **kwargs):
+            await member.close_successful(brought.process_id, attempt_token=brought.attempt_token)
+            return await release(*args, **kwargs)
+
+        monkeypatch.setattr(lifecycle, "release_unheard", late)
+        async with await member.subscribe_assignments(credit=1, holding=lambda: [brought]) as work:
+            process_id = await submit(member)
+            async with asyncio.timeout(5):
+                assert (await anext(work)).process_id == process_id
+
     async def test_who_holds_more_than_the_credit_gets_nothing_until_below(
         self, socket, subscribe, member, people
     ):

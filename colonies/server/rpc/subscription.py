@@ -135,7 +135,13 @@ async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: 
                 call.db, runtime, pushed_over=call.intent.request, held=alive
             )
             call.publish(*unheard)
-    stream.hold([held for held in holding if held.process_id in alive])
+        stream.hold([held for held in holding if held.process_id in alive])
+        # Registered first, looked at second: what ends in between gives its credit back.
+        kept = [attempt for attempt in attempts if attempt.process_id in alive]
+        alive = await lifecycle.renew(call.db, kept)
+        for attempt in kept:
+            if attempt.process_id not in alive:
+                call.hub.let_go_of(attempt)
     for process_id, is_cancelling in alive.items():
         if is_cancelling:
             call.hub.tell_holder(await find_process(call, process_id))
