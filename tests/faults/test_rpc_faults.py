@@ -117,11 +117,17 @@ async def received(changes: Changes, through: Colonies, count: int) -> list[Any]
     return pushed
 
 
+async def leader(colonies: Colonies) -> str:
+    """Ask for what of the hubs does not change from one look to the next."""
+    return (await colonies.get_cluster()).leader.hub_id
+
+
 TABLE = make_table()
 
 # A row a payload type; what follows a colon is another story about the same one.
 EFFECTS: dict[str, Callable[[World], Story]] = {
     "versionmsg": reading(lambda one, *_: one.version()),
+    "getclustermsg": reading(lambda one, *_: leader(one), "server_owner"),
     "getstatisticsmsg": reading(lambda one, *_: one.get_statistics(), "server_owner"),
     "getcallermsg": reading(lambda one, *_: one.get_caller()),
     "addcolonymsg": effects.add_colony,
