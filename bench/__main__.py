@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ import asyncpg
 import click
 import msgspec
 
+from bench.machine import machine, publish
 from colonies import Colonies, Forbidden, NothingToAssign, PrivateKey, Runtime, Settings, connect
 from colonies.core.envelope import pack
 from colonies.core.identity import recover
@@ -182,6 +182,8 @@ async def measure_cycles(
                 await stack.enter_async_context(connect(settings, key=people.runtime))
                 for _ in range(clients)
             ]
+            for one in sockets:
+                await one.get_caller()  # a hub takes few sockets at once from whom it does not know
 
             async def live(number: int, sockets: list[Colonies] = sockets) -> None:
                 colonies = sockets[number]
@@ -278,8 +280,7 @@ def report(lines: list[Line]) -> str:
         share = f"{line.figure / ceiling:.1%}" if line.unit == "/s" else ""
         digits = 0 if line.unit == "/s" else 2
         rows.append(f"| {line.what} | {line.figure:,.{digits}f} {line.unit} | {share} |")
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    return "\n".join([f"{machine}; hub, PostgreSQL and clients on the same cores.", "", *rows])
+    return "\n".join([f"{machine()}; hub, PostgreSQL and clients on the same cores.", "", *rows])
 
 
 @click.command()
@@ -287,11 +288,7 @@ def report(lines: list[Line]) -> str:
 @click.option("--output", type=click.Path(path_type=Path), help="File to write the table to.")
 def main(seconds: float, output: Path | None) -> None:
     """Measure the hub and print what was measured."""
-    text = report(asyncio.run(measure(seconds)))
-    click.echo(text)
-    if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text + "\n")
+    publish(report(asyncio.run(measure(seconds))), output)
 
 
 if __name__ == "__main__":

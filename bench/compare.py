@@ -14,6 +14,8 @@ from statistics import median
 
 import click
 
+from bench.machine import machine, publish
+
 HERE = Path(__file__).parents[1]
 
 Figures = dict[str, tuple[float, str]]
@@ -73,10 +75,7 @@ def main(commit: str, rounds: int, seconds: float, output: Path | None) -> None:
             pairs = [take_turns(there, seconds, first=number % 2 == 0) for number in range(rounds)]
         finally:
             subprocess.run([*git, "remove", "--force", str(there)], check=True)
-    text = f"{rounds} rounds, {os.cpu_count()} cores.\n\n" + report(commit, pairs)
-    click.echo(text)
-    if output:
-        output.write_text(text + "\n")
+    publish(f"{rounds} rounds, {machine()}.\n\n" + report(commit, pairs), output)
 
 
 if __name__ == "__main__":

@@ -42,30 +42,39 @@ class Batch(Generic[A, R]):
         self._most = most
         self._line: deque[Place[A, R]] = deque()
         self._runner: asyncio.Task[None] | None = None
+        self.is_idle = True
+        """Whether nobody is in line and nothing is under way."""
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody is in line and nothing is in flight."""
-        return self._runner is None
+    async def add(self, item: A, *, rows: int = 1) -> R:
+        """Give what comes of an item, alone or with others; raise what goes wrong with it.
 
-    def add(self, item: A, *, rows: int = 1) -> asyncio.Future[R]:
-        """Stand in line; the future has what came of it, or what went wrong with it.
-
-        ``rows`` is how many it may change. Whoever cancels the future before it is their turn has
-        asked for nothing.
+        ``rows`` is how many it may change. Whoever is cancelled before it is their turn has asked
+        for nothing.
         """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[R] = loop.create_future()
-        self._line.append(Place(item, rows, done))
-        if self._runner is None:
-            self._runner = loop.create_task(self._go_on())
-        return done
+        if not self.is_idle:
+            done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+            self._line.append(Place(item, rows, done))
+            return await done
+        # Whoever comes first needs nobody else: no task is made for one that is alone.
+        self.is_idle = False
+        try:
+            (result,) = await self._run([item])
+        finally:
+            self._pass_on()
+        return result
 
     async def close(self) -> None:
         """Stop; whoever is still in line hears of it."""
         if self._runner is not None:
             self._runner.cancel()
             await asyncio.wait([self._runner])
+
+    def _pass_on(self) -> None:
+        """Let those go on who came meanwhile."""
+        if self._line:
+            self._runner = asyncio.get_running_loop().create_task(self._go_on())
+        else:
+            self.is_idle = True
 
     async def _go_on(self) -> None:
         taken: list[Place[A, R]] = []
@@ -75,6 +84,7 @@ class Batch(Generic[A, R]):
                 await self._settle(taken)
         finally:
             self._runner = None
+            self.is_idle = True
             _fail([*taken, *self._line], Unavailable("stopping"))
             self._line.clear()
 

@@ -14,12 +14,15 @@ class Statement:
     def __init__(self, *, bad: frozenset[int] = frozenset(), is_held: bool = True) -> None:
         self.runs: list[list[int]] = []
         self._bad = bad
+        self._is_held = is_held
         self._may_end = asyncio.Semaphore(0 if is_held else 1000)
         self._has_begun = asyncio.Semaphore(0)
 
     async def __call__(self, items: list[int]) -> list[int]:
         self.runs.append(items)
         self._has_begun.release()
+        if not self._is_held:
+            await asyncio.sleep(0)
         await self._may_end.acquire()
         if self._bad & set(items):
             raise Conflict(f"bad: {self._bad & set(items)}")
@@ -32,12 +35,17 @@ class Statement:
         self._may_end.release()
 
 
+def add(batch: Batch, item: int, **how: int) -> asyncio.Task:
+    """Ask for an item at once."""
+    return asyncio.ensure_future(batch.add(item, **how))
+
+
 async def test_who_comes_first_goes_at_once_and_the_others_together():
     statement = Statement()
     batch = Batch(statement, most=100)
-    first = batch.add(1)
+    first = add(batch, 1)
     await statement.begun()
-    others = [batch.add(number) for number in (2, 3, 4)]
+    others = [add(batch, number) for number in (2, 3, 4)]
     statement.end()
     await statement.begun()
     statement.end()
@@ -49,26 +57,26 @@ async def test_who_comes_first_goes_at_once_and_the_others_together():
 async def test_a_statement_has_so_many_rows_at_most():
     statement = Statement(is_held=False)
     batch = Batch(statement, most=3)
-    await asyncio.gather(*(batch.add(number) for number in range(7)))
-    assert statement.runs == [[0, 1, 2], [3, 4, 5], [6]]
+    await asyncio.gather(*(batch.add(number) for number in range(8)))
+    assert statement.runs == [[0], [1, 2, 3], [4, 5, 6], [7]]
 
 
 async def test_rows_are_counted_and_one_item_always_goes():
     statement = Statement(is_held=False)
     batch = Batch(statement, most=10)
-    weights = {1: 4, 2: 6, 3: 1, 4: 50, 5: 1}
+    weights = {0: 1, 1: 4, 2: 6, 3: 1, 4: 50, 5: 1}
     await asyncio.gather(*(batch.add(item, rows=rows) for item, rows in weights.items()))
-    assert statement.runs == [[1, 2], [3], [4], [5]]
+    assert statement.runs == [[0], [1, 2], [3], [4], [5]]
 
 
 async def test_a_bad_one_harms_nobody_else():
     statement = Statement(bad=frozenset({2}), is_held=False)
     batch = Batch(statement, most=10)
-    asked = [batch.add(number) for number in (1, 2, 3)]
+    asked = [batch.add(number) for number in (0, 1, 2, 3)]
     results = await asyncio.gather(*asked, return_exceptions=True)
-    assert [results[0], results[2]] == [10, 30]
-    assert isinstance(results[1], Conflict)
-    assert statement.runs == [[1, 2, 3], [1], [2], [3]]
+    assert [results[0], results[1], results[3]] == [0, 10, 30]
+    assert isinstance(results[2], Conflict)
+    assert statement.runs == [[0], [1, 2, 3], [1], [2], [3]]
 
 
 async def test_an_outage_is_everybodys_and_not_tried_again_for_each():
@@ -76,21 +84,25 @@ async def test_an_outage_is_everybodys_and_not_tried_again_for_each():
 
     async def outage(items: list[int]) -> list[int]:
         runs.append(items)
+        await asyncio.sleep(0)
         raise Unavailable("away")
 
     batch = Batch(outage, most=10)
-    results = await asyncio.gather(batch.add(1), batch.add(2), return_exceptions=True)
-    assert [type(result) for result in results] == [Unavailable, Unavailable]
-    assert runs == [[1, 2]]
+    asked = [batch.add(number) for number in (0, 1, 2)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(result) for result in results] == [Unavailable] * 3
+    assert runs == [[0], [1, 2]]
 
 
 async def test_who_gave_up_before_their_turn_has_asked_for_nothing():
     statement = Statement()
     batch = Batch(statement, most=10)
-    first = batch.add(1)
+    first = add(batch, 1)
     await statement.begun()
-    gone, last = batch.add(2), batch.add(3)
+    gone, last = add(batch, 2), add(batch, 3)
+    await asyncio.sleep(0)
     gone.cancel()
+    await asyncio.wait([gone])
     statement.end()
     await statement.begun()
     statement.end()
@@ -101,19 +113,37 @@ async def test_who_gave_up_before_their_turn_has_asked_for_nothing():
 async def test_who_gives_up_during_their_turn_leaves_the_others_their_results():
     statement = Statement()
     batch = Batch(statement, most=10)
-    gone, last = batch.add(1), batch.add(2)
+    first, gone, last = (add(batch, number) for number in (1, 2, 3))
+    await statement.begun()
+    statement.end()
     await statement.begun()
     gone.cancel()
     statement.end()
+    assert await asyncio.gather(first, last) == [10, 30]
+
+
+async def test_who_comes_first_and_gives_up_leaves_the_others_their_turn():
+    statement = Statement()
+    batch = Batch(statement, most=10)
+    first, last = add(batch, 1), add(batch, 2)
+    await statement.begun()
+    first.cancel()
+    await statement.begun()
+    statement.end()
     assert await last == 20
+    assert statement.runs == [[1], [2]]
+    assert batch.is_idle
 
 
 async def test_closing_tells_everybody_who_is_still_in_line():
     statement = Statement()
     batch = Batch(statement, most=1)
-    asked = [batch.add(number) for number in range(3)]
+    first, *asked = [add(batch, number) for number in range(4)]
+    await statement.begun()
+    statement.end()
     await statement.begun()
     await batch.close()
+    assert await first == 0
     for one in asked:
         with pytest.raises(Unavailable, match="stopping"):
             await one

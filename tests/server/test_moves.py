@@ -37,12 +37,14 @@ def together(server, *moves):
 
 
 class TestSubmit:
-    async def test_many_take_one_statement_and_keep_their_order(self, server, colony, statements):
+    async def test_many_after_the_first_take_one_statement_and_keep_their_order(
+        self, server, colony, statements
+    ):
         specs = [spec(colony, func=f"f{number}", env={"N": f"{number}"}) for number in range(20)]
         submitted = await together(
             server, *(lifecycle.submit(server.db, one, NOBODYS) for one in specs)
         )
-        assert statements == ["submit_processes"]
+        assert statements == ["submit_processes"] * 2
         assert [process.spec for process in submitted] == specs
         assert [process.attributes[0].value for process in submitted] == [
             str(number) for number in range(20)
@@ -81,18 +83,18 @@ class TestClaim:
         return [member, *others]
 
     async def claimed(self, server, runtimes, **options):
-        found = [await one.get_runtime(one.key.id) for one in runtimes]
+        found = [await runtimes[0].get_runtime(one.key.id) for one in runtimes]
         return await together(
             server, *(lifecycle.claim(server.db, one, **options) for one in found)
         )
 
-    async def test_many_runtimes_take_one_statement_and_each_gets_its_own(
+    async def test_many_runtimes_share_a_statement_and_each_gets_its_own(
         self, *, server, member, runtimes, statements
     ):
         ids = [await submit(member) for _ in range(3)]
         statements.clear()
         given = await self.claimed(server, runtimes)
-        assert statements.count("claim_oldest_of_queue") == 1
+        assert statements.count("claim_oldest_of_queue") == 2
         assert [[one.process_id for one in mine] for mine in given] == [[id_] for id_ in ids] + [[]]
         assert [mine[0].assigned_runtime_id for mine in given[:3]] == [
             one.key.id for one in runtimes[:3]
@@ -100,10 +102,15 @@ class TestClaim:
         assert len({mine[0].attempt_token for mine in given[:3]}) == 3
 
     async def test_all_get_a_first_before_anybody_gets_a_second(self, server, member, runtimes):
-        for _ in range(6):
+        for _ in range(7):
             await submit(member)
-        given = await self.claimed(server, runtimes, count=5)
-        assert [len(mine) for mine in given] == [2, 2, 1, 1]
+        found = [await member.get_runtime(one.key.id) for one in runtimes]
+        given = await together(
+            server,
+            lifecycle.claim(server.db, found[0]),  # alone; the others meanwhile line up
+            *(lifecycle.claim(server.db, one, count=5) for one in found),
+        )
+        assert [len(mine) for mine in given] == [1, 2, 2, 1, 1]
 
     async def test_one_that_is_shut_out_gets_nothing_and_takes_nobodys_place(
         self, server, member, runtimes, sql
@@ -160,9 +167,7 @@ class TestClose:
             await submit(member)
         return [await member.assign_process(timeout=-1) for _ in range(count)]
 
-    async def test_many_take_one_statement_and_each_has_its_own_end(
-        self, server, member, statements
-    ):
+    async def test_many_share_statements_and_each_has_its_own_end(self, server, member, statements):
         processes = await self.running(member, 3)
         attempts = [lifecycle.Assignment.of(one) for one in processes]
         statements.clear()
@@ -179,7 +184,7 @@ class TestClose:
                 )
             ),
         )
-        assert statements == ["close_processes"]
+        assert statements == ["close_processes"] * 2
         assert [one.process_id for one in closed] == [one.process_id for one in processes]
         assert [one.state for one in closed] == [State.SUCCESS, State.FAILED, State.SUCCESS]
         assert [one.output for one in closed] == [["a", 'b "c" ,{}'], [], []]

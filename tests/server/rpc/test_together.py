@@ -134,7 +134,7 @@ class TestClient:
             member.close_failed(processes[0].process_id, ["late"]),
             return_exceptions=True,
         )
-        assert sent == ["closeprocessesmsg"]
+        assert sent == ["closesuccessfulmsg", "closeprocessesmsg"]
         assert isinstance(results[0], NotFound)
         assert results[1:-1] == [None] * 10
         assert results[-1].status == 409
