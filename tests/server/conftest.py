@@ -9,10 +9,12 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from colonies.client import Colonies
 from colonies.core.identity import PrivateKey
 from colonies.server.app import Server
 from tests.conftest import add_runtime
 from tests.server.doors import Talk, talk
+from tests.server.hubs import reaching
 from tests.server.leases import OVER
 
 COMPLAINTS = {"call failed", "connection failed", "tick failed"}
@@ -57,6 +59,27 @@ async def sql(database_url, db) -> AsyncIterator[asyncpg.Connection]:
     yield connection
     with contextlib.suppress(asyncpg.InterfaceError):
         await connection.close()
+
+
+@pytest.fixture
+async def second(settings, server, colony) -> AsyncIterator[Server]:
+    """Another hub on the same database."""
+    async with Server(settings) as second:
+        yield second
+
+
+@pytest.fixture
+async def there(second, people) -> AsyncIterator[Colonies]:
+    """Our approved runtime, as the second hub sees it."""
+    async with reaching(second, people.runtime) as colonies:
+        yield colonies
+
+
+@pytest.fixture
+async def away(second) -> AsyncIterator[Talk]:
+    """A WebSocket of the second hub, spoken by hand."""
+    async with talk(second) as talking:
+        yield talking
 
 
 @pytest.fixture

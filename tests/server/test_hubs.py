@@ -17,7 +17,7 @@ from tests.server.hubs import acquainted, reaching
 
 RUNTIMES = 30
 PROCESSES = 500
-HANDOVER = 5.0
+HANDOVER = 10.0
 
 
 @pytest.fixture

@@ -6,31 +6,16 @@ import pytest
 
 from colonies.core.errors import Forbidden
 from colonies.core.process import FINAL_STATES, State
-from colonies.server.app import Server
 from tests.conftest import held
-from tests.server.doors import failure_of, idle, refused, talk, until
-from tests.server.hubs import reaching
+from tests.server.doors import failure_of, idle, refused, until
 from tests.server.leases import OVER, listeners, submit
 
 
 @pytest.fixture
-async def other(settings, server, colony):
+def other(second, server):
     """A second hub, which the first does not talk to."""
     server.hub._outlet = None
-    async with Server(settings) as other:
-        yield other
-
-
-@pytest.fixture
-async def there(other, people):
-    async with reaching(other, people.runtime) as colonies:
-        yield colonies
-
-
-@pytest.fixture
-async def away(other):
-    async with talk(other) as talking:
-        yield talking
+    return second
 
 
 @pytest.fixture

@@ -11,39 +11,22 @@ from colonies.core.process import FINAL_STATES, State
 from colonies.server.app import Server
 from colonies.server.news import MAX_PENDING
 from tests.conftest import add_runtime
-from tests.server.doors import failure_of, idle, refused, talk, until
+from tests.server.doors import LONG, failure_of, idle, refused, until
 from tests.server.hubs import acquainted, reaching, terminate_session
 from tests.server.leases import OVER, listeners, submit
 
-AT_ONCE = 1.0
-"""Seconds in which news of another hub arrives, on a busy machine."""
-
 
 async def at_once(awaitable):
-    async with asyncio.timeout(AT_ONCE):
+    """Nobody looks by himself here: what comes at all comes by being told."""
+    async with asyncio.timeout(LONG):
         return await awaitable
 
 
 @pytest.fixture
-async def other(settings, server, colony):
-    """A second hub on the same database."""
-    async with Server(settings) as other:
-        await acquainted(server, other)
-        yield other
-
-
-@pytest.fixture
-async def there(other, people):
-    """Our approved runtime, as the other hub sees it."""
-    async with reaching(other, people.runtime) as colonies:
-        yield colonies
-
-
-@pytest.fixture
-async def away(other):
-    """A WebSocket of the other hub, spoken by hand."""
-    async with talk(other) as talking:
-        yield talking
+async def other(second, server):
+    """A second hub on the same database, which the first knows of."""
+    await acquainted(server, second)
+    return second
 
 
 @pytest.fixture
@@ -218,15 +201,16 @@ class TestMembership:
         assert isinstance(await at_once(refused(waiting)), Forbidden)
         assert "is not approved" in await at_once(ended(away)) + await at_once(ended(away))
         await until(lambda: not listeners(other))
-        async with asyncio.timeout(AT_ONCE):
+        async with asyncio.timeout(LONG):
             while not isinstance(await refusal(there.get_processes(State.WAITING)), Forbidden):
                 pass
 
-    async def test_who_is_let_in_is_in_everywhere(self, other, owner, people):
+    async def test_who_is_let_in_is_in_everywhere(self, other, owner, people, monkeypatch):
+        monkeypatch.setattr("colonies.server.members.LIFETIME", 3600.0)
         async with reaching(other, people.pending) as pending:
             assert isinstance(await refusal(pending.get_processes(State.WAITING)), Forbidden)
             await owner.approve_runtime(people.pending.id)
-            async with asyncio.timeout(0.9):  # less than what is remembered lives
+            async with asyncio.timeout(LONG):
                 while await refusal(pending.get_processes(State.WAITING)):
                     pass
 
