@@ -225,7 +225,7 @@ def _serve(settings: Settings, ready: Ready) -> None:
             await hub.wait_closed()
         raise Unavailable("the hub stopped serving by itself")
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=app.loop_factory()) as runner:
         runner.run(_until_signalled(life()))
 
 
@@ -260,15 +260,6 @@ def _import_hub() -> ModuleType:
             f"a hub needs {error.name}; run: pip install 'colonies[server]'"
         ) from error
     return app
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - see the module's docstring
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 def _place(host: str, port: int) -> str:

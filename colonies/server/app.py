@@ -96,6 +96,16 @@ def data_folder(settings: Settings) -> Path:
     return user_data_path("colonies", appauthor=False)
 
 
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Give what makes the event loop of a hub: uvloop's, where there is one for the platform."""
+    try:
+        import uvloop  # noqa: PLC0415 - there is none for every platform
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
 async def open_embedded(settings: Settings, stack: AsyncExitStack) -> str:
     """Start a PostgreSQL of our own, to be stopped with the stack; give its URL."""
     bin_folder = Path(settings.postgres_bin) if settings.postgres_bin else None

@@ -11,14 +11,13 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Callable
 
 import msgspec
 import structlog
 
 from colonies import logs
 from colonies.core.errors import ColoniesError
-from colonies.server.app import Server
+from colonies.server.app import Server, loop_factory
 from colonies.settings import Settings
 
 READY = "ready"
@@ -39,7 +38,7 @@ def main() -> None:
     structlog.contextvars.bind_contextvars(worker=int(number))
     listener = socket.socket(fileno=int(file))
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(settings, listener))
     except ColoniesError as error:
         _report(Report(type(error).__name__, str(error)))
@@ -64,15 +63,6 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
 def _report(report: Report) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
     sys.stdout.buffer.flush()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - there is none for every platform
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 if __name__ == "__main__":
