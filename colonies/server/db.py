@@ -206,22 +206,26 @@ class Statements:
         raise NotImplementedError
 
 
-class Transaction(Statements):
-    """Statements that happen together or not at all."""
+class _OnOneConnection(Statements):
+    """Statements on a connection that is held for all of them."""
 
     def __init__(self, queries: Mapping[str, Query], connection: Any, timeout: float) -> None:
         super().__init__(queries, timeout)
         self._connection = connection
 
-    async def run_script(self, script: str) -> None:
-        """Run the statements of a file."""
-        with _translated():
-            await self._connection.execute(script, timeout=self._timeout)
-
     @asynccontextmanager
     async def _acquire(self) -> AsyncIterator[Any]:
         with _translated():
             yield self._connection
+
+
+class Transaction(_OnOneConnection):
+    """Statements that happen together or not at all."""
+
+    async def run_script(self, script: str) -> None:
+        """Run the statements of a file."""
+        with _translated():
+            await self._connection.execute(script, timeout=self._timeout)
 
 
 class Database(Statements):
@@ -324,12 +328,11 @@ class Database(Statements):
                 yield connection
 
 
-class Session(Statements):
+class Session(_OnOneConnection):
     """A connection of its own, for one task: what it hears and locks lasts as long as it does."""
 
     def __init__(self, queries: Mapping[str, Query], connection: Any, timeout: float) -> None:
-        super().__init__(queries, timeout)
-        self._connection = connection
+        super().__init__(queries, connection, timeout)
         self.lost = asyncio.Event()
         connection.add_termination_listener(lambda _: self.lost.set())
 
@@ -337,11 +340,6 @@ class Session(Statements):
         """Call ``hear`` with every notification from now on; it must not wait."""
         with _translated():
             await self._connection.add_listener(channel, lambda *heard: hear(heard[-1]))
-
-    @asynccontextmanager
-    async def _acquire(self) -> AsyncIterator[Any]:
-        with _translated():
-            yield self._connection
 
 
 class _translated:  # noqa: N801 - reads as a phrase: with _translated()
