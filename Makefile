@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## Make .venv with everything (uv when it is there, else pip)
 
@@ -50,7 +50,18 @@ docs: install ## Write the generated parts of docs/ again
 bench: install ## Measure, and print what was measured
 	$(BIN)/python -m bench
 
+bench-backlog: install ## Measure claims beside what waits, has ended, or is not forgotten
+	$(BIN)/python -m bench.backlog
+
+bench-peers: install ## Install other people's queues, and measure against them
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python $(BIN)/python -e '.[bench]'; \
+	else \
+		$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'; \
+	fi
+	$(BIN)/python -m bench.peers
+
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo dev fmt lint test faults docs bench clean
+.PHONY: help install demo dev fmt lint test faults docs bench bench-backlog bench-peers clean
