@@ -1,7 +1,7 @@
 """Measure whether a claim costs the same however much waits, has ended, or may not be forgotten.
 
 The statements are the hub's own, on a durable PostgreSQL of its own, without the hub around them.
-Ratios are against the first row of each table.
+Ratios are within the run: against the first row, and against the same without the snapshot.
 
 Usage: python -m bench.backlog [--claims N] [--seconds S] [--output FILE]
 """
@@ -12,7 +12,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from statistics import quantiles
 
@@ -74,12 +74,11 @@ class Latency(msgspec.Struct, frozen=True):
     of_many: float
 
 
-class Rate(msgspec.Struct, frozen=True):
-    """How many processes a second were moved all the way."""
+class Rates(msgspec.Struct, frozen=True):
+    """How many processes a second were moved all the way, part by part."""
 
     what: str
-    rate: float
-    is_first: bool = False  # those that follow are set against it
+    moved: list[float]
 
 
 class Bench(msgspec.Struct, frozen=True):
@@ -203,37 +202,37 @@ async def cycles(db: Database, seconds: float, *, submitting: bool) -> int:
     return moved
 
 
-async def measure_snapshot(on: Bench, seconds: float) -> list[Rate]:
-    """Move processes with and without a transaction elsewhere that still sees all that was."""
+async def measure_snapshot(on: Bench, seconds: float) -> list[Rates]:
+    """Move processes without and with a transaction elsewhere that still sees all that was."""
     lines = []
     for submitting, backlog, what in (
         (True, BACKLOGS[0], "submit, claim, close"),
         (False, BACKLOGS[-1] // 2, "claim, close"),
     ):
-        await on.fill(State.WAITING, backlog)
-        rate = await cycles(on.db, seconds, submitting=submitting) / seconds
-        lines.append(Rate(f"{what}, {backlog:,} waiting", rate, is_first=True))
-        await on.settle()
-        lines += await beside_snapshot(on, seconds, submitting=submitting)
-        await on.clear()
+        for is_held in (False, True):
+            await on.fill(State.WAITING, backlog)
+            beside = "beside an old snapshot" if is_held else "alone"
+            async with old_snapshot(on.url) if is_held else nullcontext():
+                moved = [
+                    await cycles(on.db, seconds, submitting=submitting) / seconds
+                    for _ in range(round(SNAPSHOT / seconds))
+                ]
+            lines.append(Rates(f"{what}, {backlog:,} waiting, {beside}", moved))
+            await on.clear()
     return lines
 
 
-async def beside_snapshot(on: Bench, seconds: float, *, submitting: bool) -> list[Rate]:
-    """The same while a snapshot is held, in parts of its life."""
-    other = await asyncpg.connect(on.url)
-    lines = []
+@asynccontextmanager
+async def old_snapshot(url: str) -> AsyncIterator[None]:
+    """Hold a transaction open that sees all as it was when it began."""
+    other = await asyncpg.connect(url)
     async with other.transaction(isolation="repeatable_read"):
         await other.execute("SELECT FROM processes LIMIT 1")
-        for part in range(round(SNAPSHOT / seconds)):
-            rate = await cycles(on.db, seconds, submitting=submitting) / seconds
-            until = (part + 1) * seconds
-            lines.append(Rate(f"beside an old snapshot, to {until:.0f} s", rate))
+        yield
     await other.close()
-    return lines
 
 
-def report(latencies: list[Latency], rates: list[Rate]) -> str:
+def report(latencies: list[Latency], rates: list[Rates], seconds: float) -> str:
     """Give both tables, with ratios."""
     first = latencies[0]
     rows = [
@@ -246,11 +245,16 @@ def report(latencies: list[Latency], rates: list[Rate]) -> str:
         figures = f"{one.p50:.2f} ms | {one.p99:.2f} ms | {one.of_many:.1f} ms"
         ratios = f"{one.p50 / first.p50:.2f} | {one.of_many / first.of_many:.2f}"
         rows.append(f"| {one.what} | {figures} | {ratios} |")
-    rows += ["", f"| {WORKERS} at once | moved | ratio |", "|---|---:|---:|"]
-    alone = 0.0
-    for rate in rates:
-        alone = rate.rate if rate.is_first else alone
-        rows.append(f"| {rate.what} | {rate.rate:,.0f} /s | {rate.rate / alone:.2f} |")
+    parts = [f"to {(part + 1) * seconds:.0f} s" for part in range(len(rates[0].moved))]
+    rows += [
+        "",
+        f"| {WORKERS} at once, moved a second | {' | '.join(parts)} | last, ratio |",
+        "|---|" + "---:|" * (len(parts) + 1),
+    ]
+    for alone, beside in zip(rates[::2], rates[1::2], strict=True):
+        for one in (alone, beside):
+            figures = " | ".join(f"{rate:,.0f}" for rate in one.moved)
+            rows.append(f"| {one.what} | {figures} | {one.moved[-1] / alone.moved[-1]:.2f} |")
     return "\n".join(rows)
 
 
@@ -258,7 +262,7 @@ async def measure(claims: int, seconds: float) -> str:
     """Measure everything."""
     async with bench() as on:
         latencies = await measure_backlogs(on, claims)
-        return report(latencies, await measure_snapshot(on, seconds))
+        return report(latencies, await measure_snapshot(on, seconds), seconds)
 
 
 @click.command()
