@@ -11,6 +11,7 @@ from colonies.core.errors import Forbidden, Malformed, NothingToAssign, Unavaila
 from colonies.core.identity import PrivateKey
 from colonies.core.process import Conditions, Held, ProcessSpec, State
 from colonies.server import lifecycle
+from colonies.server.app import Server, listen
 from colonies.server.intent import NOBODYS
 from tests.conftest import add_runtime, held
 from tests.server.doors import blocked, idle, in_line, noticed, refused, send, talk, until
@@ -415,20 +416,22 @@ class TestCredit:
 
     @pytest.mark.settings(max_pushed_messages=8)
     async def test_who_is_cut_off_keeps_no_process_that_was_never_sent(
-        self, server, subscribe, member, log
+        self, settings, subscribe, member, log
     ):
-        """Sixteen processes of 0.9 MB; a socket that is not read takes 5 MB at the most."""
+        """Processes of 0.9 MB, and kernels told to take few of them: they differ in that."""
         spec = (await member.submit("work", "x" * 700_000, runtime_type="cli")).process.spec
         for _ in range(15):
             await member.submit_process_spec(spec)
-        raw = sockets.create_connection(("127.0.0.1", server.port))
+        listener = listen(settings)
+        listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 1 << 16)
+        raw = sockets.create_connection(listener.getsockname())
         raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1 << 16)
         raw.setblocking(False)
-        async with talk(server, sock=raw) as slow:
+        async with Server(settings, listener) as hub, talk(hub, sock=raw) as slow:
             await subscribe(slow, 16)
             slow.websocket.transport.pause_reading()
             await until(lambda: any(one["event"] == "slow reader cut off" for one in log))
-            await until(lambda: not server.hub._waiters)
+            await until(lambda: not hub.hub._waiters)
             await slow.vanish()
         running = [one.process_id for one in await member.get_processes(State.RUNNING, count=40)]
         assert len(running) < 6
