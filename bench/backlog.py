@@ -29,6 +29,7 @@ from colonies.server.db import Database
 from colonies.server.embedded import EmbeddedPostgres
 from colonies.server.intent import Intent
 from colonies.server.lifecycle import Assignment
+from colonies.server.queue import Bookmarks
 from colonies.server.schema import bring_up_to_date
 
 TYPE = "bench"
@@ -41,6 +42,8 @@ SPEC = ProcessSpec(
     max_wait_time=86_400,
     conditions=Conditions(colony_id=COLONY, runtime_type=TYPE),
 )
+
+BOOKMARKS = Bookmarks()
 
 BACKLOGS = (100, 1_000, 100_000, 1_000_000)
 FINISHED = 100_000
@@ -129,7 +132,9 @@ def nobodys_twice() -> Intent:
 
 async def claim(db: Database, count: int = 1) -> list[Process]:
     """Claim as the hub does for a runtime that asked."""
-    return await lifecycle.claim(db, RUNTIME, count=count, is_leased=True, intent=nobodys_twice())
+    return await lifecycle.claim(
+        db, RUNTIME, BOOKMARKS, count=count, is_leased=True, intent=nobodys_twice()
+    )
 
 
 async def close(db: Database, process: Process) -> None:

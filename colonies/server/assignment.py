@@ -47,7 +47,12 @@ async def assign(
             offer = call.hub.line_up(waiter)
             try:
                 claimed = await lifecycle.claim(
-                    call.db, runtime, latest=latest, is_leased=is_leased, intent=call.intent
+                    call.db,
+                    runtime,
+                    call.hub.bookmarks,
+                    latest=latest,
+                    is_leased=is_leased,
+                    intent=call.intent,
                 )
             except Failure:
                 call.hub.decline(offer)
@@ -203,6 +208,7 @@ class Assigner:
             claimed = await lifecycle.claim(
                 self._db,
                 self._runtime,
+                self._hub.bookmarks,
                 count=free,
                 is_leased=True,
                 pushed_over=self._request,

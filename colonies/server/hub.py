@@ -20,6 +20,7 @@ from colonies.core.process import NOTHING, Process, Progress, State
 from colonies.core.runtime import Runtime
 from colonies.server.lifecycle import Assignment
 from colonies.server.parties import Cause, Holder, Listener, Outlet
+from colonies.server.queue import Bookmarks
 
 
 class Waiter:
@@ -62,6 +63,7 @@ class Hub:
         self._idle_by_id: dict[tuple[str, str], dict[Waiter, None]] = defaultdict(dict)
         self._heard: set[tuple[str, str]] = set()
         self._closed: Failure | None = None
+        self.bookmarks = Bookmarks()
 
     def publish(self, processes: Iterable[Process], cause: Cause = Cause.CALL) -> None:
         """Tell everybody concerned that these processes have changed, as committed."""
@@ -110,6 +112,7 @@ class Hub:
 
     def _offer_if_waiting(self, process: Process) -> None:
         if process.state is State.WAITING and not process.wait_for_parents:
+            self.bookmarks.move_back(process)
             self.offer(process)
 
     def _holder_of(self, process: Process) -> Holder | None:

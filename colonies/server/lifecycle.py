@@ -21,12 +21,12 @@ from colonies.server.moves import (
     Claim,
     Ending,
     Planned,
-    Queue,
     Submission,
     claim_from,
     close_all,
     submit_all,
 )
+from colonies.server.queue import Bookmarks, Queue
 
 EXPIRY_BATCH = 500
 """Rows that one statement of the deadline pass changes; more take further statements."""
@@ -90,6 +90,7 @@ def _environment(process_id: str, spec: ProcessSpec) -> list[Attribute]:
 async def claim(
     db: Statements,
     runtime: Runtime,
+    bookmarks: Bookmarks,
     *,
     count: int = 1,
     latest: bool = False,
@@ -113,7 +114,7 @@ async def claim(
         latest,
     )
     asked = Claim(runtime.runtime_id, count, is_leased, pushed_over, intent)
-    claimed = await db.batched(claim_from, asked, queue, rows=count)
+    claimed = await db.batched(claim_from, asked, queue, bookmarks, rows=count)
     if claimed is None:
         claimed = await _claim_alone(db, queue, asked)
     claimed.sort(key=lambda process: process.submission_time, reverse=latest)

@@ -6,6 +6,7 @@ Whoever makes one goes through `lifecycle`, which lets it be made with others.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,6 +15,7 @@ from colonies.core.attribute import Attribute
 from colonies.core.process import USUAL_LEASE, Process, ProcessSpec, State
 from colonies.server.db import Statements
 from colonies.server.intent import Intent
+from colonies.server.queue import Bookmarks, Queue
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -78,17 +80,6 @@ async def submit_all(db: Statements, asked: Sequence[Submission]) -> list[list[T
     ]
 
 
-class Queue(msgspec.Struct, frozen=True):
-    """What runtimes of one type and of equal figures can take from, the oldest or latest first."""
-
-    colony_id: str
-    runtime_type: str
-    cores: int
-    mem: int
-    gpus: int
-    latest: bool
-
-
 class Claim(msgspec.Struct, frozen=True):
     """How much one runtime can have, and how it will hold it."""
 
@@ -100,15 +91,41 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 async def claim_from(
-    db: Statements, asked: Sequence[Claim], queue: Queue
+    db: Statements, asked: Sequence[Claim], queue: Queue, bookmarks: Bookmarks
 ) -> list[list[Process] | None]:
     """Assign what waits in a queue; None for a runtime that has to ask alone.
 
     That is one for which something waits by its id.
     """
-    placed = await db.fetch_placed(
+    if queue.latest:
+        placed = await _claim(db, "claim_latest_of_queue", asked, queue)
+    else:
+        with bookmarks.look(queue) as look:
+            placed = await _claim(
+                db,
+                "claim_oldest_of_queue",
+                asked,
+                queue,
+                priority=-look.begin[0],
+                submission_time=look.begin[1],
+            )
+            look.end_after(process for _, process in placed if process.process_id)
+    claimed: list[list[Process] | None] = [[] for _ in asked]
+    for place, process in placed:
+        mine = claimed[place - 1]
+        if process.process_id and mine is not None:
+            mine.append(process)
+        else:
+            claimed[place - 1] = None
+    return claimed
+
+
+async def _claim(
+    db: Statements, name: str, asked: Sequence[Claim], queue: Queue, **begin: Any
+) -> list[tuple[int, Process]]:
+    return await db.fetch_placed(
         Process,
-        "claim_latest_of_queue" if queue.latest else "claim_oldest_of_queue",
+        name,
         colony_id=queue.colony_id,
         runtime_type=queue.runtime_type,
         cores=queue.cores,
@@ -119,15 +136,8 @@ async def claim_from(
         are_leased=[one.is_leased for one in asked],
         pushed_over=[one.pushed_over for one in asked],
         **_intents(one.intent for one in asked),
+        **begin,
     )
-    claimed: list[list[Process] | None] = [[] for _ in asked]
-    for place, process in placed:
-        mine = claimed[place - 1]
-        if process.process_id and mine is not None:
-            mine.append(process)
-        else:
-            claimed[place - 1] = None
-    return claimed
 
 
 class Ending(msgspec.Struct, frozen=True):

@@ -85,7 +85,8 @@ class TestClaim:
     async def claimed(self, server, runtimes, **options):
         found = [await runtimes[0].get_runtime(one.key.id) for one in runtimes]
         return await together(
-            server, *(lifecycle.claim(server.db, one, **options) for one in found)
+            server,
+            *(lifecycle.claim(server.db, one, server.hub.bookmarks, **options) for one in found),
         )
 
     async def test_many_runtimes_share_a_statement_and_each_gets_its_own(
@@ -107,8 +108,10 @@ class TestClaim:
         found = [await member.get_runtime(one.key.id) for one in runtimes]
         given = await together(
             server,
-            lifecycle.claim(server.db, found[0]),  # alone; the others meanwhile line up
-            *(lifecycle.claim(server.db, one, count=5) for one in found),
+            lifecycle.claim(
+                server.db, found[0], server.hub.bookmarks
+            ),  # alone; the others meanwhile line up
+            *(lifecycle.claim(server.db, one, server.hub.bookmarks, count=5) for one in found),
         )
         assert [len(mine) for mine in given] == [1, 2, 2, 1, 1]
 
@@ -137,11 +140,13 @@ class TestClaim:
         ids = [await submit(member) for _ in range(3)]
         runtime = await member.get_runtime(member.key.id)
         again = Intent(member.key.id, "r", "d")
-        (first,) = await lifecycle.claim(server.db, runtime, intent=again)
+        (first,) = await lifecycle.claim(server.db, runtime, server.hub.bookmarks, intent=again)
         results = await together(
             server,
-            lifecycle.claim(server.db, runtime, intent=again),
-            lifecycle.claim(server.db, runtime, intent=Intent(member.key.id, "s", "d")),
+            lifecycle.claim(server.db, runtime, server.hub.bookmarks, intent=again),
+            lifecycle.claim(
+                server.db, runtime, server.hub.bookmarks, intent=Intent(member.key.id, "s", "d")
+            ),
         )
         assert [[one.process_id for one in mine] for mine in results] == [[], [ids[1]]]
         assert first.process_id == ids[0]
@@ -153,8 +158,8 @@ class TestClaim:
         small = await member.get_runtime(member.key.id)
         given = await together(
             server,
-            lifecycle.claim(server.db, small, count=2),
-            lifecycle.claim(server.db, small, count=2, latest=True),
+            lifecycle.claim(server.db, small, server.hub.bookmarks, count=2),
+            lifecycle.claim(server.db, small, server.hub.bookmarks, count=2, latest=True),
         )
         assert [one.process_id for mine in given for one in mine] == [light]
         assert (await member.get_process(heavy)).state is State.WAITING

@@ -263,13 +263,28 @@ FROM asked LEFT JOIN (SELECT {process}, attempt_token FROM processes WHERE false
 WHERE is_addressed
 
 -- name: claim_oldest_of_queue
--- What waits for any runtime of a type, by priority and age, for many of them at once. A queue a
--- statement, as SKIP LOCKED does not skip what the statement itself has locked.
-WITH {askers}, waiting AS MATERIALIZED (
-    SELECT process_id, attempt FROM processes WHERE {for_anybody}
-    ORDER BY priority DESC, submission_time
+-- What waits for any runtime of a type, by priority and age, for many of them at once, from where a
+-- claim ended lately (server/queue.py); from the front if nothing is there. A queue a statement, as
+-- SKIP LOCKED does not skip what the statement itself has locked.
+WITH {askers}, next AS MATERIALIZED (
+    SELECT process_id, attempt FROM processes
+    WHERE {for_anybody} AND priority = :priority AND submission_time >= :submission_time
+    ORDER BY submission_time
     LIMIT (SELECT count(*) FROM seated)
     FOR UPDATE SKIP LOCKED
+), lower AS MATERIALIZED (
+    SELECT process_id, attempt FROM processes WHERE {for_anybody} AND priority < :priority
+    ORDER BY priority DESC, submission_time
+    LIMIT (SELECT count(*) FROM seated) - (SELECT count(*) FROM next)
+    FOR UPDATE SKIP LOCKED
+), before AS MATERIALIZED (
+    SELECT process_id, attempt FROM processes WHERE {for_anybody}
+    ORDER BY priority DESC, submission_time
+    LIMIT CASE WHEN EXISTS (SELECT FROM next) OR EXISTS (SELECT FROM lower) THEN 0
+               ELSE (SELECT count(*) FROM seated) END
+    FOR UPDATE SKIP LOCKED
+), waiting AS MATERIALIZED (
+    SELECT * FROM next UNION ALL SELECT * FROM lower UNION ALL SELECT * FROM before
 ), {give};
 
 -- name: claim_latest_of_queue
