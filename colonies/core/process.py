@@ -167,6 +167,20 @@ class Process(Wire):
         """How far it has come."""
         return progress(self.attempt, self.state, is_cancelling=self.is_cancelling)
 
+    def as_submitted(self) -> Process:
+        """Give it as it was before its first attempt."""
+        return msgspec.structs.replace(
+            self,
+            state=State.WAITING,
+            is_assigned=False,
+            assigned_runtime_id="",
+            start_time=ZERO_TIME,
+            exec_deadline=ZERO_TIME,
+            attempt=0,
+            attempt_token="",
+            leased_until=ZERO_TIME,
+        )
+
     @property
     def colony_id(self) -> str:
         """The colony it belongs to."""

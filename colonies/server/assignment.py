@@ -1,8 +1,8 @@
 """Giving work to runtimes: the long poll, and assignments pushed as far as credit goes.
 
-Both line up first, then look, then wait, so that nothing submitted in between is missed. Neither is
-ever cancelled between a claim and its hand-over; when whoever asked is gone by then, the process
-goes back to the queue.
+Both line up first, then look, then wait, so that nothing submitted in between is missed. Who waits
+may be handed a process by the submit itself. Neither is ever cancelled between a claim and its
+hand-over; when whoever asked is gone by then, the process goes back to the queue.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from colonies.core.runtime import Runtime
 from colonies.server import lifecycle
 from colonies.server.call import Call, Peer
 from colonies.server.db import Database
-from colonies.server.hub import Hub, Waiter
-from colonies.server.intent import recall
+from colonies.server.hub import Hub
+from colonies.server.intent import NOBODYS, recall
+from colonies.server.moves import Claim
+from colonies.server.waiter import Waiter
 
 CLAIM_BATCH = 100
 """Processes claimed by one statement; more are no faster."""
@@ -42,46 +44,57 @@ async def assign(
         f"No processes can be selected for runtime with Id {runtime.runtime_id}"
     )
     deadline = asyncio.get_running_loop().time() + timeout
-    with call.hub.waiting(runtime) as waiter, call.peer.when_gone(waiter.stir):
+    terms = Claim(runtime.runtime_id, 1, is_leased, pushed_over="", intent=call.intent)
+    with call.hub.waiting(runtime, terms) as waiter, call.peer.when_gone(waiter.stir):
         while not call.peer.is_gone:
-            offer = call.hub.line_up(waiter)
-            try:
-                claimed = await lifecycle.claim(
-                    call.db,
-                    runtime,
-                    call.hub.bookmarks,
-                    latest=latest,
-                    is_leased=is_leased,
-                    intent=call.intent,
-                )
-            except Failure:
-                call.hub.decline(offer)
-                raise
-            call.hub.pass_on(offer, claimed)
-            if claimed and call.peer.is_gone:
-                await take_back(call.db, call.hub, claimed[0])
-                break
-            if claimed:
-                call.publish(without_token(claimed[0]))
-                return claimed[0]
-            if seen := await recall(call.db, call.intent):
+            given = await _look(call, waiter, latest=latest)
+            if not given and (seen := await recall(call.db, call.intent)):
                 if held := await lifecycle.get_assigned(call.db, seen, runtime):
                     return held
                 await lifecycle.forget_assigned(call.db, seen, call.intent)
                 continue
-            with call.peer.stand_aside():
-                if timeout <= 0 or not await _stirred_before(deadline, waiter):
-                    break
+            if not given and timeout > 0:
+                with call.peer.stand_aside():
+                    given = await _wait_before(deadline, waiter, room=1 if terms.is_safe else 0)
+                for process in given:
+                    call.hub.introduce(process)
+            if given and call.peer.is_gone:
+                await take_back(call.db, call.hub, given[0])
+                break
+            if given:
+                call.publish(without_token(given[0]))
+                return given[0]
+            if asyncio.get_running_loop().time() >= deadline:
+                break
     raise nothing
 
 
-async def _stirred_before(deadline: float, waiter: Waiter) -> bool:
+async def _look(call: Call, waiter: Waiter, *, latest: bool) -> list[Process]:
+    """Line up and claim; what the runtime was woken for and did not get is offered to the next."""
+    offer = call.hub.line_up(waiter)
     try:
-        async with asyncio.timeout_at(deadline):
-            await waiter.wait()
-    except TimeoutError:
-        return False
-    return True
+        claimed = await lifecycle.claim(
+            call.db,
+            waiter.runtime,
+            call.hub.bookmarks,
+            latest=latest,
+            is_leased=waiter.terms.is_leased,
+            intent=call.intent,
+        )
+    except Failure:
+        call.hub.decline(offer)
+        raise
+    call.hub.pass_on(offer, claimed)
+    return claimed
+
+
+async def _wait_before(deadline: float, waiter: Waiter, *, room: int = 0) -> list[Process]:
+    """Wait for what is handed over, or until it is worth another look or too late."""
+    timer = asyncio.get_running_loop().call_at(deadline, waiter.stir)
+    try:
+        return await waiter.wait(room=room)
+    finally:
+        timer.cancel()
 
 
 async def take_back(db: Database, hub: Hub, process: Process) -> None:
@@ -172,7 +185,9 @@ class Assigner:
         self._held.pop(process_id, None)
         if is_lost:
             self._lost_at = self._peer.heard_at
-        self._stir()
+        # While it waits with room there is nothing to look for.
+        if is_lost or self._waiter is None or not self._waiter.make_room():
+            self._stir()
 
     def stop(self) -> None:
         """Make `run` return, after the hand-over that may be under way."""
@@ -187,7 +202,10 @@ class Assigner:
 
     async def run(self) -> None:
         """Assign until stopped or the peer is gone; raise Forbidden to a runtime shut out."""
-        with self._hub.waiting(self._runtime) as waiter, self._peer.when_gone(waiter.stir):
+        terms = Claim(
+            self._runtime.runtime_id, 1, is_leased=True, pushed_over=self._request, intent=NOBODYS
+        )
+        with self._hub.waiting(self._runtime, terms) as waiter, self._peer.when_gone(waiter.stir):
             self._waiter = waiter
             while not (self._is_stopped or self._peer.is_gone):
                 await self._assign(waiter)
@@ -214,14 +232,21 @@ class Assigner:
                 pushed_over=self._request,
             )
         except Unavailable:
-            deadline = asyncio.get_running_loop().time() + OUTAGE_PAUSE * random.uniform(0.5, 1.5)  # noqa: S311
-            await _stirred_before(deadline, waiter)
+            pause = OUTAGE_PAUSE * random.uniform(0.5, 1.5)  # noqa: S311
+            await _wait_before(asyncio.get_running_loop().time() + pause, waiter)
             return
         self._hub.pass_on(offer, claimed)
         for process in claimed:
             await self._hand_over(process)
-        if len(claimed) < free:
-            await waiter.wait()
+        if len(claimed) == free:
+            return
+        while (room := self._credit - len(self._held)) > 0:
+            handed = await waiter.wait(room=room)
+            if not handed:
+                break
+            for process in handed:
+                self._hub.introduce(process)
+                await self._hand_over(process)
 
     async def _hand_over(self, process: Process) -> None:
         if self._is_stopped:

@@ -8,40 +8,24 @@ ticker wakes it again.
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from uuid import uuid4
 
 from colonies.core.envelope import pack
 from colonies.core.errors import Failure, NotFound
-from colonies.core.process import NOTHING, Process, Progress, State
+from colonies.core.process import NOTHING, Conditions, Process, Progress, State
 from colonies.core.runtime import Runtime
 from colonies.server.lifecycle import Assignment
+from colonies.server.moves import Claim
 from colonies.server.parties import Cause, Holder, Listener, Outlet
 from colonies.server.queue import Bookmarks
+from colonies.server.waiter import Waiter
 
-
-class Waiter:
-    """A place in the line of those who are idle for one runtime."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.runtime = runtime
-        self.offer: Process | None = None
-        self.refusal: Failure | None = None
-        self._stirred = asyncio.Event()
-
-    def stir(self) -> None:
-        """Make `wait` return."""
-        self._stirred.set()
-
-    async def wait(self) -> None:
-        """Wait for whatever is worth another look; raise the refusal of a runtime shut out."""
-        await self._stirred.wait()
-        self._stirred.clear()
-        if self.refusal:
-            raise self.refusal
+MAX_ASKED = 8
+"""Waiters that are looked at to find one with room; whoever is offered a process looks anyway."""
 
 
 class Hub:
@@ -78,6 +62,10 @@ class Hub:
                 if process.state is not State.RUNNING:
                     self.let_go(process.process_id, is_lost=cause is Cause.SILENCE)
             self._offer_if_waiting(process)
+
+    def introduce(self, process: Process) -> None:
+        """Tell those here of a process that was assigned with its submit how it was before that."""
+        self._tell(process.as_submitted())
 
     def relay(self, process: Process, told: State) -> None:
         """Tell those here of a change that another hub told of and that was looked up since.
@@ -203,11 +191,11 @@ class Hub:
             self._told_to_stop.discard(process_id)
 
     @contextmanager
-    def waiting(self, runtime: Runtime) -> Iterator[Waiter]:
+    def waiting(self, runtime: Runtime, terms: Claim) -> Iterator[Waiter]:
         """Be known as idle for a runtime; `line_up` before every look at the database."""
         if self._closed:
             raise self._closed
-        waiter = Waiter(runtime)
+        waiter = Waiter(runtime, terms)
         self._waiters.add(waiter)
         try:
             yield waiter
@@ -253,22 +241,33 @@ class Hub:
         yield self._idle_by_type, (runtime.colony_id, runtime.runtime_type)
         yield self._idle_by_id, (runtime.colony_id, runtime.runtime_id)
 
+    def promise(self, conditions: Conditions) -> Waiter | None:
+        """Find somebody who takes a process to be without looking; the next one is another's."""
+        for waiter in islice(self._candidates(conditions), MAX_ASKED):
+            if waiter.has_room and conditions.fit(waiter.runtime):
+                waiter.promise()
+                self._leave_line(waiter)
+                self.line_up(waiter)
+                return waiter
+        return None
+
     def offer(self, process: Process) -> None:
         """Wake the one who has been idle longest among those who may have the process."""
-        for waiter in self._candidates(process):
-            if process.spec.conditions.fit(waiter.runtime):
+        conditions = process.spec.conditions
+        for waiter in self._candidates(conditions):
+            if conditions.fit(waiter.runtime):
                 self._leave_line(waiter)
                 waiter.offer = process
                 waiter.stir()
                 return
 
-    def _candidates(self, process: Process) -> Iterator[Waiter]:
-        conditions = process.spec.conditions
+    def _candidates(self, conditions: Conditions) -> Iterator[Waiter]:
+        colony_id = conditions.colony_id
         if conditions.is_addressed:
             for runtime_id in conditions.runtime_ids:
-                yield from self._idle_by_id.get((process.colony_id, runtime_id), ())
+                yield from self._idle_by_id.get((colony_id, runtime_id), ())
         else:
-            yield from self._idle_by_type.get((process.colony_id, conditions.runtime_type), ())
+            yield from self._idle_by_type.get((colony_id, conditions.runtime_type), ())
 
     def idle_queues(self) -> list[tuple[str, str]]:
         """Give the colony and type of everybody who is idle."""

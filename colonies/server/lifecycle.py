@@ -22,6 +22,7 @@ from colonies.server.moves import (
     Ending,
     Planned,
     Submission,
+    Takers,
     claim_from,
     close_all,
     submit_all,
@@ -34,18 +35,25 @@ EXPIRY_BATCH = 500
 FORGET_BATCH = 5000
 
 
-async def submit(db: Statements, spec: ProcessSpec, intent: Intent) -> Process:
-    """Put a new process in the queue of its colony."""
-    (process,) = await submit_many(db, [spec], new_id(), intent)
+async def submit(
+    db: Statements, spec: ProcessSpec, intent: Intent, takers: Takers | None = None
+) -> Process:
+    """Put a new process in the queue of its colony, or give it to somebody idle at once."""
+    (process,) = await submit_many(db, [spec], new_id(), intent, takers)
     return process
 
 
 async def submit_many(
-    db: Statements, specs: Sequence[ProcessSpec], first_id: str, intent: Intent
+    db: Statements,
+    specs: Sequence[ProcessSpec],
+    first_id: str,
+    intent: Intent,
+    takers: Takers | None = None,
 ) -> list[Process]:
     """Put new processes in the queue of their colony: all of them, or none.
 
-    The ids of all follow from the first, see `ids_from`.
+    The ids of all follow from the first, see `ids_from`. Those that are running already were handed
+    to their runtimes, who publish them.
     """
     planned = [
         Planned(process_id, spec, _environment(process_id, spec))
@@ -53,19 +61,10 @@ async def submit_many(
             ids_from(first_id, len(specs)), (spec.normalised() for spec in specs), strict=True
         )
     ]
-    times = await db.batched(submit_all, Submission(planned, intent), rows=len(planned))
-    if times is None:
+    submitted = await db.batched(submit_all, Submission(planned, intent), takers, rows=len(planned))
+    if submitted is None:
         raise seen_before()
-    return [
-        Process(
-            process_id=one.process_id,
-            submission_time=time.submission_time,
-            wait_deadline=time.wait_deadline,
-            spec=one.spec,
-            attributes=one.environment,
-        )
-        for one, time in zip(planned, times, strict=True)
-    ]
+    return submitted
 
 
 def ids_from(first_id: str, count: int) -> list[str]:

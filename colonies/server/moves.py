@@ -5,16 +5,16 @@ Whoever makes one goes through `lifecycle`, which lets it be made with others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from colonies.core import wire
 from colonies.core.attribute import Attribute
-from colonies.core.process import USUAL_LEASE, Process, ProcessSpec, State
+from colonies.core.process import USUAL_LEASE, Conditions, Process, ProcessSpec, State
 from colonies.server.db import Statements
-from colonies.server.intent import Intent
+from colonies.server.intent import NOBODYS, Intent
 from colonies.server.queue import Bookmarks, Queue
 
 
@@ -34,22 +34,119 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class Times(msgspec.Struct, frozen=True):
-    """When a process was submitted, and until when it waits."""
+    """When a process was submitted and until when it waits; and if it was assigned at once, how."""
 
     process_id: str
     submission_time: wire.Time
     wait_deadline: wire.Time = wire.ZERO_TIME
+    attempt_token: str = ""
+    exec_deadline: wire.Time = wire.ZERO_TIME
+    leased_until: wire.Time = wire.ZERO_TIME
 
 
-async def submit_all(db: Statements, asked: Sequence[Submission]) -> list[list[Times] | None]:
-    """Put new processes in their queues; None for a request that was done before."""
+class Claim(msgspec.Struct, frozen=True):
+    """How much one runtime can have, and how it will hold it."""
+
+    runtime_id: str
+    count: int
+    is_leased: bool
+    pushed_over: str
+    intent: Intent
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether nothing is lost if the answer is: it can be asked for again, or times out."""
+        return self.is_leased or bool(self.intent.request)
+
+
+NOBODYS_CLAIM = Claim("", 0, is_leased=False, pushed_over="", intent=NOBODYS)
+
+
+class Taker(Protocol):
+    """Somebody idle, to whom a process to be was promised: it is handed over or withdrawn."""
+
+    terms: Claim
+
+    def hand(self, process: Process) -> None:
+        """Take the process, as it was assigned."""
+
+    def withdraw(self) -> None:
+        """Take notice that there is none."""
+
+
+class Takers(Hashable, Protocol):
+    """Those who are idle."""
+
+    def promise(self, conditions: Conditions) -> Taker | None:
+        """Find somebody who takes a process without looking for it."""
+
+
+async def submit_all(
+    db: Statements, asked: Sequence[Submission], takers: Takers | None
+) -> list[list[Process] | None]:
+    """Put new processes in their queues; None for a request that was done before.
+
+    What somebody idle can have is assigned to them by the same statement, and handed over.
+    """
+    planned = [one for submission in asked for one in submission.planned]
+    promised: dict[str, Taker] = {}
+    try:
+        for one in planned:
+            if takers and (taker := takers.promise(one.spec.conditions)):
+                promised[one.process_id] = taker
+        times = {one.process_id: one for one in await _submit(db, asked, promised)}
+        submitted = {
+            one.process_id: _submitted(one, times[one.process_id], promised.get(one.process_id))
+            for one in planned
+            if one.process_id in times
+        }
+        for process in submitted.values():
+            if process.state is State.RUNNING:
+                promised.pop(process.process_id).hand(process)
+    finally:
+        for taker in promised.values():
+            taker.withdraw()
+    return [
+        [submitted[one.process_id] for one in each.planned]
+        if each.planned[0].process_id in submitted
+        else None
+        for each in asked
+    ]
+
+
+def _submitted(one: Planned, times: Times, taker: Taker | None) -> Process:
+    process = Process(
+        process_id=one.process_id,
+        submission_time=times.submission_time,
+        wait_deadline=times.wait_deadline,
+        spec=one.spec,
+        attributes=one.environment,
+    )
+    if taker is None or not times.attempt_token:
+        return process
+    return msgspec.structs.replace(
+        process,
+        state=State.RUNNING,
+        is_assigned=True,
+        assigned_runtime_id=taker.terms.runtime_id,
+        start_time=times.submission_time,
+        exec_deadline=times.exec_deadline,
+        attempt=1,
+        attempt_token=times.attempt_token,
+        leased_until=times.leased_until,
+    )
+
+
+async def _submit(
+    db: Statements, asked: Sequence[Submission], promised: Mapping[str, Taker]
+) -> list[Times]:
     planned = [one for submission in asked for one in submission.planned]
     specs = [one.spec for one in planned]
     conditions = [spec.conditions for spec in specs]
     environment = [attribute for one in planned for attribute in one.environment]
-    submitted = await db.fetch_all(
+    return await db.fetch_all(
         Times,
-        "submit_processes",
+        "submit_assigned_processes" if promised else "submit_processes",
         colony_ids=[each.colony_id for each in conditions],
         process_ids=[one.process_id for one in planned],
         first_ids=[each.planned[0].process_id for each in asked for _ in each.planned],
@@ -70,24 +167,19 @@ async def submit_all(db: Statements, asked: Sequence[Submission]) -> list[list[T
         env_keys=[attribute.key for attribute in environment],
         env_values=[attribute.value for attribute in environment],
         **_intents(each.intent for each in asked for _ in each.planned),
+        **(_terms([promised.get(one.process_id) for one in planned]) if promised else {}),
     )
-    times = {one.process_id: one for one in submitted}
-    return [
-        [times[one.process_id] for one in each.planned]
-        if each.planned[0].process_id in times
-        else None
-        for each in asked
-    ]
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """How much one runtime can have, and how it will hold it."""
-
-    runtime_id: str
-    count: int
-    is_leased: bool
-    pushed_over: str
-    intent: Intent
+def _terms(takers: Sequence[Taker | None]) -> dict[str, Any]:
+    terms = [taker.terms if taker else NOBODYS_CLAIM for taker in takers]
+    return {
+        "takers": [one.runtime_id for one in terms],
+        "are_leased": [one.is_leased for one in terms],
+        "pushed_over": [one.pushed_over for one in terms],
+        "assign_requests": [one.intent.request for one in terms],
+        "assign_digests": [one.intent.digest for one in terms],
+    }
 
 
 async def claim_from(

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from colonies.client import Colonies
 from colonies.core.identity import PrivateKey
 from colonies.server.app import Server
+from colonies.server.db import Database
 from tests.conftest import add_runtime
 from tests.server.doors import Talk, talk
 from tests.server.hubs import reaching
@@ -59,6 +60,20 @@ async def sql(database_url, db) -> AsyncIterator[asyncpg.Connection]:
     yield connection
     with contextlib.suppress(asyncpg.InterfaceError):
         await connection.close()
+
+
+@pytest.fixture
+async def statements(server, monkeypatch):
+    """The names of the statements that the hub runs, as it runs them."""
+    run: list[str] = []
+    fetch = Database._fetch
+
+    async def noted(self, name, arguments):
+        run.append(name)
+        return await fetch(self, name, arguments)
+
+    monkeypatch.setattr(Database, "_fetch", noted)
+    return run
 
 
 @pytest.fixture

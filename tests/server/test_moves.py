@@ -12,20 +12,6 @@ from colonies.server.intent import NOBODYS, Intent
 from tests.server.leases import row, submit
 
 
-@pytest.fixture
-async def statements(server, monkeypatch):
-    """The names of the statements that the hub runs, as it runs them."""
-    run: list[str] = []
-    fetch = Database._fetch
-
-    async def noted(self, name, arguments):
-        run.append(name)
-        return await fetch(self, name, arguments)
-
-    monkeypatch.setattr(Database, "_fetch", noted)
-    return run
-
-
 def spec(colony: str, **fields) -> ProcessSpec:
     conditions = Conditions(colony_id=colony, runtime_type="cli")
     return ProcessSpec(**{"conditions": conditions} | fields)

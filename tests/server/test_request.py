@@ -170,6 +170,8 @@ OF_THE_MOMENT = {
 same end of the same attempt is no other.
 """
 
+SUBMITS = {"submit_processes", "submit_assigned_processes"}
+
 STATEMENTS = {
     "addcolonymsg": {"add_colony"},
     "deletecolonymsg": {"delete_colony"},
@@ -177,8 +179,8 @@ STATEMENTS = {
     "approveruntimemsg": {"set_runtime_state"},
     "rejectruntimemsg": {"set_runtime_state"},
     "deleteruntimemsg": {"delete_runtime"},
-    "submitprocessespecmsg": {"submit_processes"},
-    "submitprocessesmsg": {"submit_processes"},
+    "submitprocessespecmsg": SUBMITS,
+    "submitprocessesmsg": SUBMITS,
     "assignprocessmsg": {
         "claim_oldest_of_queue", "claim_latest_of_queue",
         "claim_oldest_processes", "claim_latest_processes",

@@ -33,9 +33,7 @@ def poll(colony, key, timeout=-1, req="", **more):
 async def asleep(server, count: int) -> None:
     """Wait until so many are in line, all of whom have looked and found nothing."""
     await until(
-        lambda: (
-            len(in_line(server)) == count and all(one._stirred._waiters for one in in_line(server))
-        )
+        lambda: len(in_line(server)) == count and all(one._news._waiters for one in in_line(server))
     )
 
 

@@ -61,9 +61,10 @@ async def _submitted(call: Call, _msg: SubmitProcessSpec, seen: Seen) -> Process
 async def submit_process_spec(call: Call, msg: SubmitProcessSpec, _member: Runtime) -> Process:
     """Submit a process to the queue of a colony."""
     async with call.quotas.submitting(call.caller, msg.spec.conditions.colony_id, 1):
-        process = await lifecycle.submit(call.db, msg.spec, call.intent)
-    call.publish(process)
-    return process
+        process = await lifecycle.submit(call.db, msg.spec, call.intent, call.hub)
+    if process.state is State.WAITING:  # else its runtime does
+        call.publish(process)
+    return assignment.without_token(process)
 
 
 class SubmitProcesses(Request):
@@ -85,8 +86,8 @@ async def submit_processes(call: Call, msg: SubmitProcesses, _member: Runtime) -
             field = f"specs[{number}].conditions.colonyid"
             raise Malformed(f"{field}: expected the colony of the request", field=field)
     async with call.quotas.submitting(call.caller, msg.colony_id, len(msg.specs)):
-        submitted = await lifecycle.submit_many(call.db, msg.specs, new_id(), call.intent)
-    call.publish(*submitted)
+        submitted = await lifecycle.submit_many(call.db, msg.specs, new_id(), call.intent, call.hub)
+    call.publish(*(one for one in submitted if one.state is State.WAITING))
     return [process.process_id for process in submitted]
 
 

@@ -21,45 +21,46 @@ nullif(cancel_reason, '') AS cancel_reason, cancel_time
  FROM attributes
  WHERE attributes.colony_id = processes.colony_id AND target_id = processes.process_id)
 
--- name: submit_processes
--- New processes, those first that came first, and, for v1 clients, their environment as attributes
--- of type 3, whose ids are those of core/attribute.py. RETURNING cannot see them yet, so they are
--- given by the caller. What one request asks for is known by the first of its processes; if it was
--- asked before, all of it is left out, and so found missing in the answer.
-WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest(
-        :colony_ids::text[], :process_ids::text[], :first_ids::text[], :specs::text[], :runtime_types::text[],
-        :runtime_ids::text[], :cores::integer[], :mem::integer[], :gpus::integer[],
-        :priorities::integer[], :max_wait_times::integer[], :max_exec_times::integer[],
-        :max_retries::integer[], :leases::integer[],
-        :callers::text[], :requests::text[], :digests::text[]
-    ) WITH ORDINALITY AS asked (
-        colony_id, process_id, first_id, spec, runtime_type,
-        runtime_ids, cores, mem, gpus,
-        priority, max_wait_time, max_exec_time,
-        max_retries, lease,
-        caller, request, digest, place)
-), once AS (
+-- part: specs
+:colony_ids::text[], :process_ids::text[], :first_ids::text[], :specs::text[],
+:runtime_types::text[], :runtime_ids::text[], :cores::integer[], :mem::integer[], :gpus::integer[],
+:priorities::integer[], :max_wait_times::integer[], :max_exec_times::integer[],
+:max_retries::integer[], :leases::integer[], :callers::text[], :requests::text[], :digests::text[]
+
+-- part: of_specs
+colony_id, process_id, first_id, spec,
+runtime_type, runtime_ids, cores, mem, gpus,
+priority, max_wait_time, max_exec_time,
+max_retries, lease, caller, request, digest
+
+-- part: new
+-- What one request asks for is known by the first of its processes; if it was asked before, all of
+-- it is left out, and so found missing in the answer.
+once AS (
     INSERT INTO requests (caller, request, digest, time, process_id)
     SELECT caller, request, digest, now(), process_id FROM asked
     WHERE request <> '' AND process_id = first_id
     ORDER BY caller, request
     ON CONFLICT DO NOTHING
     RETURNING process_id
-), done AS (
-    INSERT INTO processes (colony_id, process_id, state, submission_time, wait_deadline, spec,
-                           runtime_type, runtime_ids, cores, mem, gpus, priority,
-                           max_wait_time, max_exec_time, max_retries, lease)
-    SELECT colony_id, process_id, 0, now() + place * interval '1 microsecond',
-           CASE WHEN max_wait_time > 0
-                THEN now() + place * interval '1 microsecond'
-                     + make_interval(secs => max_wait_time) END,
-           spec::json, runtime_type, {texts_of_runtime_ids}, cores, mem, gpus, priority,
-           max_wait_time, max_exec_time, max_retries, lease
-    FROM asked
+), new AS MATERIALIZED (
+    SELECT asked.*, now() + place * interval '1 microsecond' AS time FROM asked
     WHERE request = '' OR first_id IN (SELECT process_id FROM once)
-    RETURNING process_id, submission_time, wait_deadline
-), environment AS (
+)
+
+-- part: columns
+colony_id, process_id, submission_time, wait_deadline, spec, runtime_type, runtime_ids,
+cores, mem, gpus, priority, max_wait_time, max_exec_time, max_retries, lease
+
+-- part: values
+colony_id, process_id, time,
+CASE WHEN max_wait_time > 0 THEN time + make_interval(secs => max_wait_time) END,
+spec::json, runtime_type, {texts_of_runtime_ids},
+cores, mem, gpus, priority, max_wait_time, max_exec_time, max_retries, lease
+
+-- part: environment
+-- For v1 clients, the environment as attributes of type 3, whose ids are those of core/attribute.py.
+environment AS (
     INSERT INTO attributes (colony_id, attribute_id, target_id, process_graph_id, attribute_type,
                             key, value)
     SELECT colony_id, attribute_id, process_id, '', 3, key, value
@@ -68,7 +69,65 @@ WITH asked AS MATERIALIZED (
          AS variable (colony_id, process_id, attribute_id, key, value)
     WHERE process_id IN (SELECT process_id FROM done)
 )
+
+-- name: submit_processes
+-- New processes, those first that came first. RETURNING cannot see their attributes yet, so they are
+-- given by the caller.
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest({specs}) WITH ORDINALITY AS asked ({of_specs}, place)
+), {new}, done AS (
+    INSERT INTO processes (state, {columns})
+    SELECT 0, {values} FROM new
+    RETURNING process_id, submission_time, wait_deadline
+), {environment}
 SELECT process_id, submission_time, wait_deadline FROM done;
+
+-- name: submit_assigned_processes
+-- New processes of which some have a taker, who waits for them. They are theirs from the beginning,
+-- if they are approved and have what it takes, by what is true now, and if their own request has got
+-- nothing before; whoever deletes such a runtime waits for the submit. All others have no token.
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest({specs}, :takers::text[], :are_leased::boolean[], :pushed_over::text[],
+                         :assign_requests::text[], :assign_digests::text[])
+         WITH ORDINALITY AS asked ({of_specs}, taker, is_leased, over,
+                                   assign_request, assign_digest, place)
+), {new}, approved AS MATERIALIZED (
+    SELECT new.process_id, new.assign_request
+    FROM new JOIN runtimes ON runtimes.runtime_id = new.taker
+    WHERE new.taker <> '' AND (runtimes.colony_id = new.colony_id) IS TRUE AND state = 1
+      AND new.runtime_type IN ('', runtimes.runtime_type)
+      AND new.cores <= greatest(runtimes.cores, 0) AND new.mem <= greatest(runtimes.mem, 0)
+      AND new.gpus <= greatest(runtimes.gpus, 0)
+    FOR KEY SHARE OF runtimes
+), promised AS (
+    INSERT INTO requests (caller, request, digest, time, process_id, attempt)
+    SELECT taker, assign_request, assign_digest, now(), process_id, 1 FROM new
+    WHERE assign_request <> '' AND process_id IN (SELECT process_id FROM approved)
+    ORDER BY taker, assign_request
+    ON CONFLICT DO NOTHING
+    RETURNING process_id
+), taken AS MATERIALIZED (
+    SELECT process_id FROM approved WHERE assign_request = ''
+    UNION ALL SELECT process_id FROM promised
+), done AS (
+    INSERT INTO processes (state, is_assigned, assigned_runtime_id, pushed_over, start_time,
+                           attempt, attempt_token, exec_deadline, leased_until, {columns})
+    SELECT 1, true, taker, over, time, 1, {new_token},
+           CASE WHEN max_exec_time > 0 THEN time + make_interval(secs => max_exec_time) END,
+           CASE WHEN is_leased THEN time + make_interval(secs => lease) END, {values}
+    FROM new WHERE process_id IN (SELECT process_id FROM taken)
+    UNION ALL
+    SELECT 0, false, '', '', NULL, 0, '', NULL, NULL, {values}
+    FROM new WHERE process_id NOT IN (SELECT process_id FROM taken)
+    RETURNING process_id, submission_time, wait_deadline, attempt_token, exec_deadline,
+              leased_until
+), {environment}
+SELECT process_id, submission_time, wait_deadline, attempt_token, exec_deadline, leased_until
+FROM done;
+
+-- part: new_token
+-- The token of an attempt: 8 random bytes.
+left(encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 16)
 
 -- part: texts_of_runtime_ids
 -- A list of texts in JSON as an array; arrays of arrays must have sides of one length.
@@ -103,9 +162,9 @@ AND state = 0 AND NOT wait_for_parents
 AND (runtime_ids = '{}' OR (runtime_type <> '' AND :runtime_id = ANY (runtime_ids))) AND {fits}
 
 -- part: assigned
--- A new attempt. Its token is 8 random bytes.
+-- A new attempt.
 state = 1, is_assigned = true, start_time = now(), attempt = attempt + 1,
-attempt_token = left(encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 16),
+attempt_token = {new_token},
 exec_deadline = CASE WHEN max_exec_time > 0 THEN now() + make_interval(secs => max_exec_time) END
 
 -- part: take
