@@ -221,6 +221,7 @@ def _serve(settings: Settings, ready: Ready) -> None:
 
     async def life() -> None:
         async with _make_hub(app, settings) as hub:
+            app.spare_collector()
             await ready(hub)
             await hub.wait_closed()
         raise Unavailable("the hub stopped serving by itself")

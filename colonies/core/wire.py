@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 import msgspec
 
@@ -67,12 +68,17 @@ def decode(raw: bytes | str, kind: type[T]) -> T:
 
 def _decode(raw: bytes | str, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return cast(T, _decoder(cast(Any, kind)).decode(raw))
     except msgspec.ValidationError:
         # The second look, without the nulls, is paid only by those who send them.
         if _NULL not in _bytes(raw):
             raise
         return msgspec.convert(_without_nulls(msgspec.json.decode(raw)), kind)
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 def _bytes(raw: bytes | str) -> bytes:

@@ -77,7 +77,8 @@ class Dispatcher:
         self._quotas = Quotas(db, settings)
         self._settings = settings
         self._metrics = metrics
-        self._under_way: dict[tuple[str, str], asyncio.Event] = {}
+        # With whoever waits for the end of a request that was sent twice.
+        self._under_way: dict[tuple[str, str], list[asyncio.Future[None]]] = {}
         # Looked up once, not with every message: it is a tenth of what the hub itself costs.
         self._log = logger.bind()
         self._seconds: dict[tuple[str, int], Histogram] = {}
@@ -131,14 +132,17 @@ class Dispatcher:
         key = (call.intent.caller, call.intent.request)
         if not call.intent.request:
             return await _do(rpc, call, msg)
-        while twin := self._under_way.get(key):
-            await twin.wait()
-        done = self._under_way[key] = asyncio.Event()
+        while (twins := self._under_way.get(key)) is not None:
+            twins.append(asyncio.get_running_loop().create_future())
+            await twins[-1]
+        twins = self._under_way[key] = []
         try:
             return await _do(rpc, call, msg)
         finally:
             del self._under_way[key]
-            done.set()
+            for twin in twins:
+                if not twin.done():
+                    twin.set_result(None)
 
     def _record(self, rpc: str, call: Call, seconds: float, failure: Failure | None) -> None:
         status = failure.status if failure else OK

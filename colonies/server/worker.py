@@ -17,7 +17,7 @@ import structlog
 
 from colonies import logs
 from colonies.core.errors import ColoniesError
-from colonies.server.app import Server, loop_factory
+from colonies.server.app import Server, loop_factory, spare_collector
 from colonies.settings import Settings
 
 READY = "ready"
@@ -52,6 +52,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.add_reader(sys.stdin.fileno(), stop.set)
     async with Server(settings, listener) as hub:
+        spare_collector()
         _report(Report(READY))
         ends = [asyncio.ensure_future(one) for one in (stop.wait(), hub.wait_closed())]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
