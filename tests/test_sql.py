@@ -15,7 +15,9 @@ from colonies.core.attribute import Attribute
 from colonies.core.colony import Colony, Statistics
 from colonies.core.process import Process
 from colonies.core.runtime import Runtime
-from colonies.server.db import _SERVER_SETTINGS, PLACE, load_queries
+from colonies.server.db import PLACE
+from colonies.server.primary import USUAL
+from colonies.server.query import load_queries
 from colonies.server.queue import FRONT
 from colonies.server.schema import schema_text
 
@@ -44,7 +46,7 @@ ROWS = 50_000
 @pytest.fixture
 async def connection(database_url, db) -> AsyncIterator[asyncpg.Connection]:
     """A connection that plans as those of the hub do."""
-    connection = await asyncpg.connect(database_url, server_settings=_SERVER_SETTINGS)
+    connection = await asyncpg.connect(database_url, server_settings=USUAL)
     yield connection
     await connection.close()
 
@@ -155,7 +157,7 @@ def crowded_url(postgres_url) -> str:
 @pytest.fixture
 async def crowd(crowded_url) -> AsyncIterator[asyncpg.Connection]:
     """A connection to that database that plans as those of the hub do."""
-    connection = await asyncpg.connect(crowded_url, server_settings=_SERVER_SETTINGS)
+    connection = await asyncpg.connect(crowded_url, server_settings=USUAL)
     yield connection
     await connection.close()
 

@@ -1,19 +1,31 @@
 """The database: named statements in, Structs out, errors in our own words.
 
 Each statement stands in ``sql/<noun>.sql`` under a name; each is atomic by itself, and a move of a
-process is exactly one of them. This is the only module that speaks asyncpg.
+process is exactly one of them. How the server is found is in `primary.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Hashable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from enum import Enum
 from functools import cache, partial
-from importlib.resources import files
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from weakref import WeakSet
 
 import asyncpg
 import msgspec
@@ -21,12 +33,15 @@ import msgspec
 from colonies.batch import Batch
 from colonies.core.errors import (
     AlreadyExists,
+    ColoniesError,
     Conflict,
     Failure,
     Malformed,
     Misconfigured,
     Unavailable,
 )
+from colonies.server.primary import POOLED, REFUSALS, SESSION, USUAL, Connection, connect
+from colonies.server.query import Query, load_queries
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -38,10 +53,6 @@ USUAL_BATCH = 200
 PLACE = "place"
 """The column that says which of the items a statement was run for a row belongs to."""
 
-_HEADING = re.compile(r"^-- (name|part): (\w+)\n", re.MULTILINE)
-_COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
-_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
-_PART = re.compile(r"\{(\w+)\}")
 
 _OUTAGES = (
     OSError,
@@ -52,6 +63,7 @@ _OUTAGES = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
 )
 
 # What a unique constraint means to whoever broke it: the text and the field.
@@ -64,74 +76,10 @@ _TAKEN = {
 
 _REQUESTS = "requests_pkey"
 
-# Measured on a batch claim over a million rows: jit costs 12 ms, custom plans a tenth of the time.
-# A plan that was made while a table was small is kept when it has grown: only those that find each
-# row by an index may be chosen, whatever the statistics say.
-_SERVER_SETTINGS = {
-    "application_name": "colonies",
-    "jit": "off",
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-}
-
-# A session writes nothing that must survive a crash, and its locks must not survive a dead host.
-_SESSION_SETTINGS = {
-    **_SERVER_SETTINGS,
-    "synchronous_commit": "off",
-    "tcp_keepalives_idle": "2",
-    "tcp_keepalives_interval": "1",
-    "tcp_keepalives_count": "3",
-}
-
 
 def seen_before() -> Conflict:
     """Give what says that a request has had no effect, as it was done before."""
     return Conflict("the request was seen before", field="sec.req")
-
-
-class Query(msgspec.Struct, frozen=True):
-    """A statement as PostgreSQL takes it, and the names of its parameters in order."""
-
-    name: str
-    text: str
-    parameters: tuple[str, ...]
-
-    def arguments(self, given: Mapping[str, Any]) -> list[Any]:
-        """Put named arguments in order; a missing or unknown name is a bug and raises."""
-        if unknown := given.keys() - set(self.parameters):
-            raise TypeError(f"{self.name} has no parameter {sorted(unknown)}")
-        return [given[name] for name in self.parameters]
-
-
-def load_queries() -> dict[str, Query]:
-    """Read every statement of ``sql/``; ``{name}`` in one stands for the part of that name."""
-    parts: dict[str, str] = {}
-    statements: dict[str, str] = {}
-    for file in files("colonies.server").joinpath("sql").iterdir():
-        _, *sections = _HEADING.split(file.read_text())
-        for kind, name, body in zip(sections[::3], sections[1::3], sections[2::3], strict=True):
-            known = parts if kind == "part" else statements
-            if name in known:
-                raise ValueError(f"{file.name}: {name} is declared twice")
-            known[name] = _COMMENT.sub("", body).strip().rstrip(";")
-    return {name: _query(name, text, parts) for name, text in statements.items()}
-
-
-def _query(name: str, text: str, parts: Mapping[str, str]) -> Query:
-    while _PART.search(text):
-        text = _PART.sub(lambda match: parts[match[1]], text)
-    parameters = tuple(dict.fromkeys(_PARAMETER.findall(text)))
-    text = _PARAMETER.sub(lambda match: f"${parameters.index(match[1]) + 1}", text)
-    return Query(name, text, parameters)
-
-
-class _Connection(asyncpg.Connection):
-    """A pooled connection that is not reset on release: we leave no state, and it costs 230 µs."""
-
-    def get_reset_query(self) -> str:
-        return ""
 
 
 class Statements:
@@ -232,39 +180,52 @@ class Database(Statements):
     """A pool of connections; each statement run on it is a transaction of its own."""
 
     def __init__(
-        self, url: str, *, connections: int, timeout: float = 10.0, batch: int = USUAL_BATCH
+        self,
+        url: str,
+        *,
+        connections: int,
+        direct_url: str = "",
+        timeout: float = 10.0,
+        batch: int = USUAL_BATCH,
     ) -> None:
         """Take a PostgreSQL URL; ``timeout`` bounds connecting and each statement, in seconds.
 
-        ``batch`` bounds the rows of a statement that is shared; with 1 none is.
+        With a ``direct_url``, which sessions use, the other is that of a pooler. ``batch`` bounds
+        the rows of a statement that is shared; with 1 none is.
         """
         super().__init__(load_queries(), timeout)
         self._url = url
+        self._direct_url = direct_url
         self._connections = connections
         self._most = batch
         self._batches: dict[Hashable, Batch[Any, Any]] = {}
         self._pool: asyncpg.Pool | None = None
+        self._pooled: WeakSet[Connection] = WeakSet()
 
     async def open(self) -> None:
         """Connect; raise Unavailable when there is no database, Misconfigured when it says no."""
+        options: dict[str, Any] = {"connect": self._connect, "server_settings": USUAL}
+        if self._direct_url:  # each transaction may get another connection of the pooler
+            options |= {"server_settings": POOLED, "statement_cache_size": 0}
         try:
-            self._pool = await asyncpg.create_pool(
-                self._url,
-                min_size=0,  # asyncpg logs every try to keep one open while there is none
-                max_size=self._connections,
-                max_inactive_connection_lifetime=0,
-                connection_class=_Connection,
-                timeout=self._timeout,
-                server_settings=_SERVER_SETTINGS,
-            )
-            async with self._pool.acquire(timeout=self._timeout):
-                return
-        except (OSError, asyncpg.CannotConnectNowError) as error:
+            if self._direct_url:
+                with _explained("direct database URL"):
+                    (await self._connect_directly()).terminate()
+            with _explained("database URL"):
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,  # asyncpg logs every try to keep one open while there is none
+                    max_size=self._connections,
+                    max_inactive_connection_lifetime=0,
+                    connection_class=Connection,
+                    timeout=self._timeout,
+                    **options,
+                )
+                async with self._pool.acquire(timeout=self._timeout):
+                    return
+        except ColoniesError:
             await self.close()
-            raise Unavailable(f"the database cannot be reached: {error}") from error
-        except (ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            await self.close()
-            raise Misconfigured(f"database URL: {error}") from error
+            raise
 
     async def close(self) -> None:
         """Close every connection; may be called twice."""
@@ -273,6 +234,14 @@ class Database(Statements):
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.terminate()
+
+    def reconnect(self) -> None:
+        """Drop every pooled connection, and what is under way on it.
+
+        For when the server may be another by now: nobody need find out by waiting for the old one.
+        """
+        for connection in list(self._pooled):
+            connection.terminate()
 
     async def batched(
         self,
@@ -302,17 +271,23 @@ class Database(Statements):
 
         ``timeout`` bounds each statement where the usual seconds are too few.
         """
-        async with self._acquire() as connection, connection.transaction():
-            yield Transaction(self._queries, connection, timeout or self._timeout)
+        async with self._acquire() as connection:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                yield Transaction(self._queries, connection, timeout or self._timeout)
+            except BaseException:
+                with suppress(asyncpg.InterfaceError):  # the connection has gone, and it with it
+                    await transaction.rollback()
+                raise
+            await transaction.commit()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
         """Open a connection beside the pool, for as long as the block lasts."""
         try:
-            connection = await asyncpg.connect(
-                self._url, timeout=self._timeout, server_settings=_SESSION_SETTINGS
-            )
-        except (*_OUTAGES, ValueError, asyncpg.PostgresError) as error:
+            connection = await self._connect_directly()
+        except REFUSALS as error:
             raise Unavailable(f"the database cannot be reached: {error}") from error
         try:
             yield Session(self._queries, connection, self._timeout)
@@ -325,7 +300,20 @@ class Database(Statements):
             raise Unavailable("the hub is stopping")
         with _translated():
             async with self._pool.acquire(timeout=self._timeout) as connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncpg.ReadOnlySQLTransactionError:
+                    connection.terminate()  # to a server that is not the primary any more
+                    raise
+
+    async def _connect_directly(self) -> Connection:
+        url = self._direct_url or self._url
+        return await connect(url, timeout=self._timeout, server_settings=SESSION)
+
+    async def _connect(self, url: str, **options: Any) -> Connection:
+        connection = await connect(url, **options)
+        self._pooled.add(connection)
+        return connection
 
 
 class Session(_OnOneConnection):
@@ -340,6 +328,20 @@ class Session(_OnOneConnection):
         """Call ``hear`` with every notification from now on; it must not wait."""
         with _translated():
             await self._connection.add_listener(channel, lambda *heard: hear(heard[-1]))
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    """Say in our words why there is no connection."""
+    try:
+        yield
+    except (OSError, asyncpg.InternalClientError, asyncpg.CannotConnectNowError) as error:
+        raise Unavailable(f"the database cannot be reached: {error}") from error
+    except asyncpg.ProtocolViolationError as error:  # how PgBouncer says that it is none of ours
+        hint = "if it is that of a pooler, give the one behind it as --database-direct-url"
+        raise Misconfigured(f"{url}: {error}; {hint}") from error
+    except (ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Misconfigured(f"{url}: {error}") from error
 
 
 class _translated:  # noqa: N801 - reads as a phrase: with _translated()

@@ -138,6 +138,8 @@ class Peers:
                 raise Unavailable("no notification is heard") from None
             if self._is_deaf:
                 self._is_deaf = False
+                logger.info("hub hears again")
+                self._db.reconnect()  # the server may be another
                 self._look_again()  # at what happened meanwhile
             self._tried.set()
             with suppress(TimeoutError):

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 async def test_deadlines_are_kept_beside_a_million_waiting(tmp_path):
     started = time.monotonic()
     async with world(tmp_path, runtimes=1) as colony:
-        connection = await asyncpg.connect(colony.postgres.url)
+        connection = await asyncpg.connect(colony.database_url)
         await connection.execute(CROWD, colony.colony_id, WAITING, timeout=300)
         crowded = time.monotonic()
         late = [await waited(colony), await overran(colony), await lost(colony, connection)]

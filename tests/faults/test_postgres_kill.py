@@ -89,7 +89,7 @@ async def outage(colony: World, data: Path) -> tuple[float, float]:
         for pid in processes_in(data):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        accepting = asyncio.create_task(accepted(colony.postgres.url))
+        accepting = asyncio.create_task(accepted(colony.database_url))
         refused = 0.0
         while True:
             try:

@@ -106,7 +106,7 @@ class HubProgram:
 class World:
     """A hub, a colony with approved runtimes, and a folder for histories."""
 
-    postgres: EmbeddedPostgres
+    database_url: str
     hub: HubProgram
     settings: Settings
     folder: Path
@@ -158,7 +158,7 @@ class World:
 
     async def stored(self) -> list[Final]:
         """Give every process as the database has it."""
-        connection = await asyncpg.connect(self.postgres.url)
+        connection = await asyncpg.connect(self.database_url, target_session_attrs="primary")
         rows = await connection.fetch(FINALS)
         await connection.close()
         return [Final(**dict(row) | {"past": [Past(*one) for one in row["past"]]}) for row in rows]
@@ -201,28 +201,36 @@ def shown(process: Process) -> Final:
 @asynccontextmanager
 async def world(folder: Path, *, runtimes: int) -> AsyncIterator[World]:
     """Give everything, running; durable, as an operator would have it."""
+    async with (
+        EmbeddedPostgres(folder / "postgres") as postgres,
+        world_on(postgres.url, folder, runtimes=runtimes) as made,
+    ):
+        yield made
+
+
+@asynccontextmanager
+async def world_on(database_url: str, folder: Path, *, runtimes: int) -> AsyncIterator[World]:
+    """Give everything, running on a database that is there."""
     shared_memory = Path("/dev/shm")
     histories = tempfile.TemporaryDirectory(
         prefix="colonies-histories-", dir=shared_memory if shared_memory.is_dir() else None
     )
     server_owner, colony_owner = PrivateKey.generate(), PrivateKey.generate()
     with histories as name:
-        async with EmbeddedPostgres(folder / "postgres") as postgres:
-            hub = HubProgram(postgres.url, server_owner.id, folder / "hub.log")
-            async with hub:
-                settings = Settings(
-                    server_host="127.0.0.1",
-                    server_port=hub.port,
-                    colony_id=colony_owner.id,
-                    keychain=str(folder / "keychain"),
-                    timeout=60,
-                    try_timeout=5,
-                )
-                async with connect(settings, key=server_owner) as owner:
-                    await owner.add_colony(colony_owner.id, "faults")
-                made = World(postgres, hub, settings, Path(name), server_owner, colony_owner)
-                await made.add_runtimes(runtimes)
-                yield made
+        async with HubProgram(database_url, server_owner.id, folder / "hub.log") as hub:
+            settings = Settings(
+                server_host="127.0.0.1",
+                server_port=hub.port,
+                colony_id=colony_owner.id,
+                keychain=str(folder / "keychain"),
+                timeout=60,
+                try_timeout=5,
+            )
+            async with connect(settings, key=server_owner) as owner:
+                await owner.add_colony(colony_owner.id, "faults")
+            made = World(database_url, hub, settings, Path(name), server_owner, colony_owner)
+            await made.add_runtimes(runtimes)
+            yield made
 
 
 async def pause(seconds: float) -> None:

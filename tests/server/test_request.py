@@ -8,7 +8,7 @@ import pytest
 
 from colonies.core.process import Process
 from colonies.server.app import Server, make_table
-from colonies.server.db import load_queries
+from colonies.server.query import load_queries
 from tests.conftest import held
 from tests.server.leases import submit, take
 from tests.server.repeats import Asked, asked, by_api, by_one_ws, by_ws, content, everything
