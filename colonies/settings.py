@@ -82,6 +82,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             secret=True,
         ),
     ] = ""
+    database_direct_url: Annotated[
+        str,
+        Setting(
+            "COLONIES_DATABASE_DIRECT_URL",
+            "PostgreSQL itself, if the other URL is that of a pooler",
+            secret=True,
+        ),
+    ] = ""
     data_dir: Annotated[
         str,
         Setting(

@@ -31,6 +31,7 @@ from colonies.server.members import Members
 from colonies.server.metrics import Metrics
 from colonies.server.news import News
 from colonies.server.peers import Peers
+from colonies.server.pooler import check_settings
 from colonies.server.rpc import (
     Rpc,
     attribute,
@@ -122,6 +123,8 @@ def spare_collector() -> None:
 
 async def open_embedded(settings: Settings, stack: AsyncExitStack) -> str:
     """Start a PostgreSQL of our own, to be stopped with the stack; give its URL."""
+    if settings.database_direct_url:
+        raise Misconfigured("--database-direct-url is of no use without --database-url")
     bin_folder = Path(settings.postgres_bin) if settings.postgres_bin else None
     postgres = EmbeddedPostgres(data_folder(settings), bin_folder=bin_folder)
     return (await stack.enter_async_context(postgres)).url
@@ -151,6 +154,8 @@ class Server:
         async with AsyncExitStack() as stack:
             self.db = await self._open_database(stack)
             self._schema = await bring_up_to_date(self.db)
+            if self.settings.database_direct_url:
+                await check_settings(self.db)
             lookout = Lookout(self.db, self.hub)
             self.ticker = Ticker(
                 self.db,
@@ -197,6 +202,7 @@ class Server:
         url = self.settings.database_url or await open_embedded(self.settings, stack)
         db = Database(
             url,
+            direct_url=self.settings.database_direct_url,
             connections=self.settings.database_connections,
             batch=self.settings.database_batch,
         )
