@@ -47,21 +47,15 @@ faults: install ## Kill and stop everything for an hour; SEED=... replays a sche
 docs: install ## Write the generated parts of docs/ again
 	$(BIN)/cog -r -I docs docs/*.md
 
-bench: install ## Measure, and print what was measured
-	$(BIN)/python -m bench
-
-bench-backlog: install ## Measure claims beside what waits, has ended, or is not forgotten
-	$(BIN)/python -m bench.backlog
-
-bench-peers: install ## Install other people's queues, and measure against them
+bench: install ## Measure everything and write bench/results; BENCH="--quick --only cycles"
 	@if command -v uv >/dev/null 2>&1; then \
 		uv pip install --quiet --python $(BIN)/python -e '.[bench]'; \
 	else \
 		$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'; \
 	fi
-	$(BIN)/python -m bench.peers
+	$(BIN)/python -m bench $(BENCH)
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo dev fmt lint test faults docs bench bench-backlog bench-peers clean
+.PHONY: help install demo dev fmt lint test faults docs bench clean

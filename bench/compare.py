@@ -1,11 +1,15 @@
 """Measure this checkout against another commit of it, turn by turn in one run.
 
-Usage: python -m bench.compare COMMIT [--rounds N] [--seconds S] [--output FILE]
+Both sides run their own code under this bench, which must know how to start the other's hub.
+
+Usage: python -m bench.compare COMMIT [--only PART]... [--rounds N] [--output FILE]
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,68 +18,67 @@ from statistics import median
 
 import click
 
-from bench.machine import machine, publish
+from bench.machine import machine, others
+from bench.parts import PARTS
+from bench.report import Figures, Table, number
 
 HERE = Path(__file__).parents[1]
 
-Figures = dict[str, tuple[float, str]]
+
+def measure(checkout: Path, only: tuple[str, ...]) -> Figures:
+    """Run some parts of the bench on a checkout, with its own code, and give the figures."""
+    parts = [word for name in only for word in ("--only", name)]
+    with tempfile.TemporaryDirectory(prefix="colonies-bench-") as folder:
+        argv = [sys.executable, "-m", "bench", *parts, "--output", folder]
+        environment = {**os.environ, "PYTHONPATH": str(checkout)}
+        subprocess.run(argv, cwd=checkout, env=environment, check=True, stdout=subprocess.DEVNULL)
+        figures: Figures = json.loads((Path(folder) / "figures.json").read_text())
+        return figures
 
 
-def measure(checkout: Path, seconds: float) -> Figures:
-    """Run the measurements of a checkout, with its own code, and give its figures by name."""
-    argv = [sys.executable, "-m", "bench", "--seconds", str(seconds)]
-    environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    out = subprocess.run(
-        argv, cwd=checkout, env=environment, check=True, capture_output=True, text=True
-    ).stdout
-    return dict(read(line) for line in out.splitlines() if line.startswith("|") and "%" in line)
-
-
-def take_turns(there: Path, seconds: float, *, first: bool) -> tuple[Figures, Figures]:
+def take_turns(there: Path, only: tuple[str, ...], *, first: bool) -> tuple[Figures, Figures]:
     """Measure both sides, the other one first every second time."""
     if first:
-        old = measure(there, seconds)
-        return old, measure(HERE, seconds)
-    new = measure(HERE, seconds)
-    return measure(there, seconds), new
+        old = measure(there, only)
+        return old, measure(HERE, only)
+    new = measure(HERE, only)
+    return measure(there, only), new
 
 
-def read(row: str) -> tuple[str, tuple[float, str]]:
-    """Read a row of a table of rates."""
-    what, figure, *_ = [cell.strip() for cell in row.strip("|").split("|")]
-    number, _, unit = figure.partition(" ")
-    return what, (float(number.replace(",", "")), unit)
-
-
-def report(commit: str, pairs: list[tuple[Figures, Figures]]) -> str:
+def table(commit: str, pairs: list[tuple[Figures, Figures]]) -> Table:
     """Give the medians of both sides, and the median of the ratios of each round."""
-    rows = [f"| what | {commit} | here | here / {commit} |", "|---|---:|---:|---:|"]
-    for what, (_, unit) in pairs[0][0].items():
-        there = [one[what][0] for one, _ in pairs]
-        here = [other[what][0] for _, other in pairs]
-        ratio = median(new / old for old, new in zip(there, here, strict=True))
-        rows.append(
-            f"| {what} | {median(there):,.0f} {unit} | {median(here):,.0f} {unit} | {ratio:.2f} |"
-        )
-    return "\n".join(rows)
+    rows = []
+    for name in pairs[0][0]:
+        old = [one[name] for one, _ in pairs]
+        new = [other[name] for _, other in pairs]
+        ratio = median(here / there for there, here in zip(old, new, strict=True))
+        rows.append((name, *(number(one) for one in (median(old), median(new), ratio))))
+    return Table(("figure", commit, "here", f"here / {commit}"), rows)
 
 
 @click.command()
 @click.argument("commit")
+@click.option("--only", multiple=True, type=click.Choice(PARTS), default=("cycles",))
 @click.option("--rounds", default=3, show_default=True, help="Turns of each side.")
-@click.option("--seconds", default=5.0, show_default=True, help="Length of each measurement.")
 @click.option("--output", type=click.Path(path_type=Path), help="File to write the table to.")
-def main(commit: str, rounds: int, seconds: float, output: Path | None) -> None:
+def main(commit: str, only: tuple[str, ...], rounds: int, output: Path | None) -> None:
     """Measure this checkout against COMMIT and print both."""
+    taken = others()
     with tempfile.TemporaryDirectory(prefix="colonies-bench-") as folder:
         there = Path(folder) / "there"
         git = ["git", "-C", str(HERE), "worktree"]
         subprocess.run([*git, "add", "--quiet", "--detach", str(there), commit], check=True)
         try:
-            pairs = [take_turns(there, seconds, first=number % 2 == 0) for number in range(rounds)]
+            shutil.rmtree(there / "bench", ignore_errors=True)
+            shutil.copytree(HERE / "bench", there / "bench")
+            pairs = [take_turns(there, only, first=turn % 2 == 0) for turn in range(rounds)]
         finally:
             subprocess.run([*git, "remove", "--force", str(there)], check=True)
-    publish(f"{rounds} rounds, {machine()}.\n\n" + report(commit, pairs), output)
+    text = f"{rounds} rounds; {machine()}; others took {taken:.0%}.\n\n{table(commit, pairs)}\n"
+    click.echo(text)
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,31 @@
+"""The bench still runs: every part, as little of it as possible."""
+
+from bench.__main__ import measure_on, write
+from bench.goals import GOALS
+from bench.parts import PARTS
+from bench.report import Goal, judged
+from bench.scale import TINY
+
+
+async def test_every_part_measures_something(postgres_url, tmp_path):
+    chapters = await measure_on(postgres_url, tmp_path, PARTS, TINY)
+    assert [chapter.title for chapter in chapters if not chapter.figures] == []
+    write(chapters, "a machine", tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    assert [one.title for one in chapters if f"## {one.title}\n" not in report] == []
+
+
+def test_a_goal_is_judged_by_the_figures_of_the_run():
+    goals = [
+        Goal("few", lambda found: found["a"] / found["b"], 2),
+        Goal("many", lambda found: found["a"], 8, "/s", is_least=True),
+        Goal("not measured", lambda found: found["c"], 1),
+    ]
+    assert judged(goals, {"a": 8.0, "b": 2.0}).rows == [
+        ("few", "≤ 2.00", "4.00", "**no**"),
+        ("many", "≥ 8.00 /s", "8.00 /s", "yes"),
+    ]
+
+
+def test_no_two_goals_are_of_one_name():
+    assert len({goal.what for goal in GOALS}) == len(GOALS)
