@@ -14,6 +14,7 @@ from colonies.core import wire
 from colonies.core.envelope import Reply, error_reply
 from colonies.core.errors import Conflict, Failure, NotFound, TimedOut, Unavailable
 from colonies.server.call import Door, Peer
+from colonies.server.event import Event
 from colonies.server.outbox import Outbox
 from colonies.settings import Settings
 
@@ -68,28 +69,26 @@ class Connection(Peer):
         self._tasks = asyncio.TaskGroup()
         self._in_flight = 0
         self._standing_aside = 0
-        self._has_room = asyncio.Event()
+        self._has_room = Event()
         self._has_room.set()
         self._timers: dict[tuple[str, ...], asyncio.TimerHandle] = {}
         self._heartbeat = 0.0
-        self._is_cut = asyncio.Event()
         self._farewell = (NORMAL, "")
+        self._reading: asyncio.Timeout | None = None
 
     async def serve(self, socket: Socket, answer: Answer) -> None:
         """Answer frames until the peer or we close; leave nothing running."""
         self._schedule(("stranger",), self._settings.stranger_timeout, self._refuse_stranger)
         async with self._tasks:
-            ends = {
-                self._tasks.create_task(self._read(socket, answer)),
-                self._tasks.create_task(self._write(socket)),
-                self._tasks.create_task(_wait_for(self._is_cut)),
-            }
+            writing = self._tasks.create_task(self._write(socket))
             try:
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None) as self._reading:
+                        await self._read(socket, answer)
             finally:
+                self._reading = None
                 self._leave()
-                for end in ends:
-                    end.cancel()
+                writing.cancel()
             await socket.close(*self._farewell)
 
     def close(self, code: int, reason: str, *, discard: bool = False) -> None:
@@ -99,9 +98,9 @@ class Connection(Peer):
         self._farewell = (code, reason)
         self._outbox.close(discard=discard)
         if discard:
-            self._is_cut.set()
+            self._cut()
         else:
-            self._schedule(("farewell",), FAREWELL_TIMEOUT, self._is_cut.set)
+            self._schedule(("farewell",), FAREWELL_TIMEOUT, self._cut)
 
     def authenticate(self) -> None:
         """Note that the peer has sent a valid message: it may be silent from now on."""
@@ -231,10 +230,17 @@ class Connection(Peer):
                 await socket.send(frame)
             except OSError:
                 self._outbox.give_up()
-                return
+                break
             except asyncio.CancelledError:
                 self._outbox.give_up()
                 raise
+        self._cut()
+
+    def _cut(self) -> None:
+        """Read nothing more: all has been sent, or nothing can be."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.reschedule(0)
 
     def _leave(self) -> None:
         self._outbox.close(discard=True)
@@ -268,7 +274,3 @@ class Connection(Peer):
     def _cancel(self, name: tuple[str, ...]) -> None:
         if timer := self._timers.pop(name, None):
             timer.cancel()
-
-
-async def _wait_for(event: asyncio.Event) -> None:
-    await event.wait()

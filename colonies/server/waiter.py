@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from colonies.core.errors import Failure
 from colonies.core.process import Process
 from colonies.core.runtime import Runtime
+from colonies.server.event import Event
 from colonies.server.moves import Claim
 
 
@@ -23,7 +22,7 @@ class Waiter:
         self._promised = 0
         self._handed: list[Process] = []
         self._is_stirred = False
-        self._news = asyncio.Event()
+        self._news = Event()
 
     @property
     def has_room(self) -> bool:
