@@ -7,16 +7,13 @@ import gc
 import os
 import socket
 from collections.abc import Callable
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import structlog
-import uvicorn
 from platformdirs import user_data_path
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from colonies.core.cluster import Node
 from colonies.core.errors import Misconfigured, Unavailable
@@ -32,6 +29,7 @@ from colonies.server.metrics import Metrics
 from colonies.server.news import News
 from colonies.server.peers import Peers
 from colonies.server.pooler import check_settings
+from colonies.server.protocol import Web
 from colonies.server.rpc import (
     Rpc,
     attribute,
@@ -44,7 +42,7 @@ from colonies.server.rpc import (
 )
 from colonies.server.schema import bring_up_to_date
 from colonies.server.ticker import Ticker
-from colonies.server.web import ABORT, ON_PONG, make_app
+from colonies.server.web import make_app
 from colonies.settings import Settings
 from colonies.version import __version__
 
@@ -55,13 +53,6 @@ MAX_PORT = 65535
 COLLECT_AFTER = (20_000, 20, 100)
 """Objects, and rounds of the younger generation, after which garbage is looked for."""
 
-MAX_PONG_BYTES = 1024 * 1024
-"""Answers to pings that a peer may leave unread."""
-
-MAX_HEADER_BYTES = 64 * 1024
-HEADER_TIMEOUT = 10.0
-"""Seconds that a new connection has for the header of its first request."""
-
 MAX_LAG = 1.0
 """Seconds that the event loop may be late before the hub says that it is not ready."""
 
@@ -70,10 +61,6 @@ FORGET_PERIOD = 60.0
 
 REQUESTS_KEPT = 3600.0
 """Seconds that a request is remembered: far longer than anybody goes on repeating it."""
-
-INVALID_DATA = 1007
-GRACE = 5
-"""Seconds that calls in flight have when the hub stops."""
 
 
 def make_table() -> dict[str, Rpc]:
@@ -237,7 +224,7 @@ class Server:
             metrics=self.metrics,
         )
         app = make_app(dispatcher, self.settings, self.metrics, check=self.check_ready)
-        web = _Uvicorn(_config(app, self.settings))
+        web = Web(app, self.settings)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         ticking = tasks.create_task(self.ticker.run())
         self._serving = tasks.create_task(web.serve([listener]))
@@ -249,124 +236,6 @@ class Server:
             web.stopping.set()
 
         stack.push_async_callback(stop)
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn, leaving signals to whoever runs us."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.stopping = asyncio.Event()
-
-    def capture_signals(self) -> Any:
-        return nullcontext()
-
-    async def main_loop(self) -> None:
-        await self.stopping.wait()  # theirs looks ten times a second
-
-
-class _HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, minus those who connect and say nothing, or never come to the point."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._silence = self.loop.call_later(HEADER_TIMEOUT, transport.close)
-        self._header_bytes = 0
-        self._is_in_header = True
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._header_bytes += len(data)
-        if self._is_in_header and self._header_bytes > MAX_HEADER_BYTES:
-            self.transport.close()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._silence.cancel()
-        self._silence = self.loop.call_later(HEADER_TIMEOUT, self.transport.close)
-        self._header_bytes = 0
-        self._is_in_header = True
-
-    def on_headers_complete(self) -> None:
-        self._silence.cancel()
-        self._is_in_header = False
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._silence.cancel()
-        super().connection_lost(exc)
-
-
-class _WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, plus a way to drop a peer that does not read, and to hear pongs."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self.on_pong: list[Callable[[], None]] = []
-
-    def handle_connect(self, event: Any) -> None:
-        super().handle_connect(event)
-        if hasattr(self, "scope"):
-            scope: Any = self.scope
-            scope["extensions"][ABORT] = self.transport.abort
-            scope["extensions"][ON_PONG] = self.on_pong
-
-    def handle_ping(self) -> None:
-        super().handle_ping()
-        if self.transport.get_write_buffer_size() > MAX_PONG_BYTES:
-            self.transport.abort()
-
-    def handle_pong(self, event: Any) -> None:
-        super().handle_pong(event)
-        for callback in self.on_pong:
-            callback()
-
-    def keepalive_timeout(self) -> None:
-        """Drop a peer that answers no ping, even one that left things unread."""
-        super().keepalive_timeout()
-        self.transport.abort()
-
-    def send_receive_event_to_app(self) -> None:
-        """Close on text that is none (RFC 6455, 8.1), without a traceback on the console."""
-        if self.curr_msg_data_type == "text" and not _is_text(b"".join(self.frames)):
-            self.conn.fail(INVALID_DATA)
-            self.handle_parser_exception()
-        else:
-            super().send_receive_event_to_app()
-
-
-def _is_text(data: bytes) -> bool:
-    if data.isascii():
-        return True
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _config(app: Any, settings: Settings) -> uvicorn.Config:
-    config = uvicorn.Config(
-        app,
-        http=_HttpProtocol,
-        ws=_WebSocketProtocol,
-        # Above the limit, so that what is somewhat too large is answered and not cut off.
-        ws_max_size=4 * settings.max_message_bytes,
-        ws_per_message_deflate=False,  # 33 µs and 41 KiB a connection for payloads of base64
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=GRACE,
-        ssl_certfile=settings.tls_cert or None,
-        ssl_keyfile=settings.tls_key or None,
-    )
-    try:
-        config.load()
-    except OSError as error:  # ssl.SSLError is one
-        raise Misconfigured(f"--tls-cert, --tls-key: {error}") from error
-    return config
 
 
 def listen(settings: Settings) -> socket.socket:

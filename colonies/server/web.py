@@ -10,8 +10,8 @@ import structlog
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from colonies.core import wire
 from colonies.core.envelope import error_reply
@@ -30,9 +30,13 @@ HANG_UP_TIMEOUT = 1.0
 ABORT = "colonies.abort"
 """The ASGI scope's key for a function that drops the connection, where the server offers one."""
 
-OK = 200
 ON_PONG = "colonies.on_pong"
 """The scope's key for a list of what is called when the peer answers a ping."""
+
+SETTLE = "colonies.settle"
+"""The scope's key for a function to be called once a socket is open, to forget its handshake."""
+
+OK = 200
 
 TEXT = {"content-type": "text/plain; charset=utf-8"}
 
@@ -43,19 +47,27 @@ def make_app(
     metrics: Metrics,
     *,
     check: Callable[[], Awaitable[None]],
-) -> Starlette:
+) -> ASGIApp:
     """Make the app; ``check`` raises a Failure when the hub is not ready to serve."""
     api = _Api(dispatcher, settings)
-    return Starlette(
+    pages = Starlette(
         routes=[
             Route("/api", api.post, methods=["POST"]),
             Route("/health", _health, methods=["GET"]),
             Route("/ready", _Ready(check).get, methods=["GET"]),
             Route("/metrics", _Exporter(metrics).get, methods=["GET"]),
-            WebSocketRoute("/ws", _Sockets(Door.WS, dispatcher, settings, metrics)),
-            WebSocketRoute("/pubsub", _Sockets(Door.PUBSUB, dispatcher, settings, metrics)),
         ]
     )
+    doors = (Door.WS, Door.PUBSUB)
+    sockets = {door.value: _Sockets(door, dispatcher, settings, metrics) for door in doors}
+
+    # Starlette's own way to a socket would keep 3 kB of frames for as long as that is open.
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        door = sockets.get(path) if scope["type"] == "websocket" else None
+        await (door or pages)(scope, receive, send)
+
+    return app
 
 
 async def _health(_request: Request) -> Response:
@@ -150,6 +162,7 @@ class _Sockets:
             await send({"type": "websocket.accept"})
             extensions = scope.get("extensions", {})
             extensions.get(ON_PONG, []).append(connection.hear)
+            extensions.get(SETTLE, lambda: None)()
             await connection.serve(_AsgiSocket(receive, send, extensions.get(ABORT)), self._answer)
         finally:
             self._open.dec()
