@@ -24,6 +24,9 @@ from colonies.server.parties import Cause
 BATCH = 1000
 """Processes that one look is about; more take further ones."""
 
+GUESTS = 10_000
+"""The same of those who wait and listen: of one of them there is less to say."""
+
 STIR_LIMIT = 100
 """Idle runtimes of one queue that one search wakes at most."""
 
@@ -130,7 +133,7 @@ class Lookout:
 
     async def _look_at_guests(self) -> None:
         """Show out who was let in before and is not any more."""
-        for part in _parts(dict.fromkeys(self._hub.guests())):
+        for part in _parts(dict.fromkeys(self._hub.guests()), GUESTS):
             strangers = await self._db.fetch_rows(
                 "list_strangers",
                 colony_ids=[colony_id for colony_id, _ in part],
@@ -167,7 +170,7 @@ def _columns(keys: Collection[Key]) -> dict[str, list[str]]:
     }
 
 
-def _parts(keys: Mapping[Key, object]) -> Iterator[list[Key]]:
+def _parts(keys: Mapping[Key, object], size: int = BATCH) -> Iterator[list[Key]]:
     remaining = iter(keys)
-    while part := list(islice(remaining, BATCH)):
+    while part := list(islice(remaining, size)):
         yield part

@@ -20,6 +20,9 @@ logger = structlog.get_logger()
 STIR_EVERY = 10
 """Ticks from one renewal of leases, and look for lost news, to the next."""
 
+LEAST_DEADLINE = 1.0
+"""Seconds that anybody is given at least: what was set since a look is not due before that."""
+
 
 class Ticker:
     """Runs the pass every ``period`` seconds; tests call `run_once` themselves."""
@@ -42,6 +45,7 @@ class Ticker:
         self._period = period
         self._grace = grace
         self.lag = 0.0
+        self._quiet_until = 0.0
 
     async def run(self) -> None:
         """Run until cancelled; a database that is away is waited for."""
@@ -54,27 +58,53 @@ class Ticker:
             self.lag = max(0.0, loop.time() - due)
             self._metrics.loop_lag.set(self.lag)
             try:
-                await self.run_once(stir=tick % STIR_EVERY == 0, up_for=loop.time() - up_since)
+                await self.run_once(
+                    stir=tick % STIR_EVERY == 0,
+                    up_for=loop.time() - up_since,
+                    is_due=await self._is_anything_due(),
+                )
             except Unavailable as error:
                 logger.warning("tick skipped", error=error.message)
                 up_since = loop.time()
             except Exception:
                 logger.exception("tick failed")
 
-    async def run_once(self, *, stir: bool = True, up_for: float = lifecycle.FOR_EVER) -> None:
+    async def run_once(
+        self, *, stir: bool = True, up_for: float = lifecycle.FOR_EVER, is_due: bool = True
+    ) -> None:
         """Do everything that is due now; ``stir`` also looks for what nobody told of.
 
-        Leases of more than ``up_for`` seconds are left for now, even if they have passed.
+        Leases of more than ``up_for`` seconds are left for now, even if they have passed. Unless
+        something ``is_due``, all deadlines are.
         """
         if stir:
             held, ages = self._hub.renewals()
             await lifecycle.renew(self._db, held, ages=ages)
-        async for expired, are_lost in lifecycle.expire(self._db, grace=self._grace, up_for=up_for):
-            self._metrics.processes_expired.inc(len(expired))
-            self._hub.publish(expired, Cause.SILENCE if are_lost else Cause.DEADLINE)
+        if is_due:
+            await self._expire(up_for)
         await self._note_heard()
         if stir:
             await self._lookout.look()
+
+    async def _expire(self, up_for: float) -> None:
+        async for expired, are_lost in lifecycle.expire(self._db, grace=self._grace, up_for=up_for):
+            self._metrics.processes_expired.inc(len(expired))
+            self._hub.publish(expired, Cause.SILENCE if are_lost else Cause.DEADLINE)
+
+    async def _is_anything_due(self) -> bool:
+        """Ask one question instead of one for each kind of deadline, and not at every tick.
+
+        What is set meanwhile, by whichever hub, is still acted on within a tick.
+        """
+        now = asyncio.get_running_loop().time()
+        if now < self._quiet_until:
+            return False
+        within = min(LEAST_DEADLINE, self._grace) + self._period
+        left = await self._db.fetch_value(
+            "get_seconds_to_deadline", within=within, grace=self._grace
+        )
+        self._quiet_until = now + left
+        return bool(left <= 0)
 
     async def _note_heard(self) -> None:
         heard = sorted(self._hub.take_heard())
