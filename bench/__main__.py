@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -22,25 +25,30 @@ from bench.parts import PARTS, part
 from bench.plot import draw
 from bench.report import Chapter, Figures, judged, page
 from bench.scale import FULL, QUICK, Scale
-from bench.world import World, raise_file_limit
+from bench.world import World
+from colonies.server.app import raise_file_limit
 from colonies.server.embedded import EmbeddedPostgres
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 
 
-async def measure_on(url: str, folder: Path, names: tuple[str, ...], scale: Scale) -> list[Chapter]:
-    """Measure some parts on a PostgreSQL that is there."""
+async def measure_on(url: str, folder: Path, names: Sequence[str], scale: Scale) -> list[Chapter]:
+    """Measure some parts on a PostgreSQL that is there; one that fails spoils no other."""
     chapters = []
     async with World(url, folder, scale) as world:
         for name in names:
             started = time.perf_counter()
-            chapters.append(await part(name)(world))
+            try:
+                chapters.append(await part(name)(world))
+            except Exception as error:  # noqa: BLE001 - told here, and in the report
+                traceback.print_exc()
+                chapters.append(Chapter(name, f"**Failed**: {error!r}", [], is_whole=False))
             click.echo(f"{name}: {time.perf_counter() - started:.1f} s", err=True)
     return chapters
 
 
-async def measure(names: tuple[str, ...], scale: Scale) -> tuple[list[Chapter], str]:
+async def measure(names: Sequence[str], scale: Scale) -> tuple[list[Chapter], str]:
     """Measure some parts on a PostgreSQL of their own; gives also what that is."""
     with tempfile.TemporaryDirectory(prefix="colonies-bench-") as folder:
         async with EmbeddedPostgres(Path(folder) / "data") as server:
@@ -80,6 +88,7 @@ def main(only: tuple[str, ...], output: Path, *, quick: bool) -> None:
     chapters, server = run(measure(only or PARTS, QUICK if quick else FULL))
     write(chapters, describe(server, taken), output)
     click.echo((output / "report.md").read_text())
+    sys.exit(not all(chapter.is_whole for chapter in chapters))
 
 
 if __name__ == "__main__":

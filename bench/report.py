@@ -46,6 +46,8 @@ class Chapter(msgspec.Struct, frozen=True):
     tables: list[Table]
     plots: list[Plot] = []
     figures: Figures = {}
+    is_whole: bool = True
+    """Whether all went well."""
 
 
 class Goal(msgspec.Struct, frozen=True):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import sys
 import time
 from asyncio.subprocess import PIPE
@@ -159,22 +158,20 @@ class World:
 
     @asynccontextmanager
     async def hub(self, **variables: object) -> AsyncIterator[Hub]:
-        """Start a hub with a colony and an approved runtime; ``variables`` are its settings.
-
-        It is a new one, unless the scale says that parts may share them.
-        """
+        """Have a hub, a new one unless the scale says that parts may share them."""
         if not self.scale.shares_hubs:
-            async with self._new_hub(variables) as hub:
+            async with self.new_hub(**variables) as hub:
                 yield hub
             return
         key = tuple(variables.items())
         if key not in self._kept:
-            self._kept[key] = await self._stack.enter_async_context(self._new_hub(variables))
+            self._kept[key] = await self._stack.enter_async_context(self.new_hub(**variables))
         await self._kept[key].clear()
         yield self._kept[key]
 
     @asynccontextmanager
-    async def _new_hub(self, variables: dict[str, object]) -> AsyncIterator[Hub]:
+    async def new_hub(self, **variables: object) -> AsyncIterator[Hub]:
+        """Start a hub with a colony and an approved runtime; ``variables`` are its settings."""
         people = People.generate()
         async with self.database() as name, self._program(name, people, variables) as (port, pid):
             settings = Settings(
@@ -264,13 +261,6 @@ def cpu_seconds(root: psutil.Process) -> float:
 def _family(root: psutil.Process) -> Iterator[psutil.Process]:
     yield root
     yield from root.children(recursive=True)
-
-
-def raise_file_limit() -> int:
-    """Open as many files at once as the system lets us; gives how many."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
 
 
 @contextmanager

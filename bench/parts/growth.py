@@ -18,7 +18,7 @@ async def measure(world: World) -> Chapter:
     """Measure the memory of a hub after few and after many."""
     few, many = world.scale.growth
     points: Points = []
-    async with world.hub() as hub:
+    async with world.new_hub() as hub:
         through = 0
         for upto in (few, *(few + (many - few) * step // STEPS for step in range(1, STEPS + 1))):
             await processed(hub, upto - through)

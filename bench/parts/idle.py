@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 
 from bench.crowd import runtimes
 from bench.parts.latency import pushed
 from bench.report import Chapter, Figures, Plot, Table, ms, number, percentiles
-from bench.world import TYPE, Hub, World, raise_file_limit
+from bench.world import TYPE, Hub, World
 from colonies import PrivateKey, connect
+from colonies.server.app import raise_file_limit
 
 SPARE_FILES = 200
 """Files that a hub has open beside the sockets of runtimes."""
@@ -22,8 +25,9 @@ SETTLED_AFTER = 12.0
 CONDITIONS = """\
 Runtimes with a key and a socket each, subscribed for assignments with credit for one, in a program
 of their own. *Memory* is what the hub's process has grown by (RSS), *processor* its share of one
-core, *statements* all transactions of the database a second, while nothing happens. *Woken* is from
-before a client signs a submit until the process is at whichever runtime is idle longest."""
+core, *statements* all transactions of its database a second, while nothing happens (autovacuum,
+whose transactions are not the hub's, rests meanwhile). *Woken* is from before a client signs a
+submit until the process is at whichever runtime is idle longest."""
 
 
 class Idleness(msgspec.Struct, frozen=True):
@@ -45,7 +49,7 @@ async def measure(world: World) -> Chapter:
         if count > most:
             rows.append((f"{count:,}", f"this system lets us open {most:,}", *("",) * 5))
             continue
-        async with world.hub() as hub:
+        async with world.new_hub() as hub, without_autovacuum(hub):
             found = await idleness(hub, count, world)
         half, late = percentiles(found.took)
         figures |= {
@@ -60,6 +64,18 @@ async def measure(world: World) -> Chapter:
     head = ("runtimes", "memory each", "processor, hub", "PostgreSQL", "statements/s", "woken, p50")
     table = Table((*head, "p99"), rows)
     return Chapter("Idle runtimes", CONDITIONS, [table], plots(figures), figures)
+
+
+@asynccontextmanager
+async def without_autovacuum(hub: Hub) -> AsyncIterator[None]:
+    """Let nobody but the hub ask anything of its database."""
+    await hub.beside.execute("ALTER SYSTEM SET autovacuum = off")
+    await hub.beside.execute("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        await hub.beside.execute("ALTER SYSTEM RESET autovacuum")
+        await hub.beside.execute("SELECT pg_reload_conf()")
 
 
 async def idleness(hub: Hub, count: int, world: World) -> Idleness:

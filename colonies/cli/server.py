@@ -220,6 +220,7 @@ def _command(name: str) -> str:
 def _serve(settings: Settings, ready: Ready) -> None:
     """Run a hub until a signal comes, calling ``ready`` when it serves."""
     app = _import_hub()
+    app.raise_file_limit()
 
     async def life() -> None:
         async with _make_hub(app, settings) as hub:

@@ -13,7 +13,7 @@ from colonies.core.identity import PrivateKey
 from colonies.settings import Settings
 from colonies.version import __version__
 from tests.cli.conftest import PATIENCE, Shell, stop
-from tests.programs import data_folder, processes_in
+from tests.programs import Program, data_folder, processes_in
 
 EXPORTS = 6
 LOOPBACK = ("--port", "0", "--bind", "127.0.0.1")
@@ -48,6 +48,17 @@ async def test_a_hub_serves_until_it_is_told_to_stop(bare, folder):
         ran = await stop(process)
     assert (ran.status, ran.out) == (0, "")
     assert "Traceback" not in ran.err
+
+
+async def test_a_hub_may_have_as_many_sockets_as_the_system_grants(database_url):
+    start = f"ulimit -S -n 256; exec {sys.executable} -m colonies.cli server start"
+    words = f"--port 0 --bind 127.0.0.1 --serverid {'a' * 64} --database-url '{database_url}'"
+    async with Program("sh", "-c", f"{start} {words}") as hub:
+        await hub.line_with("listening on")
+        limits = Path(f"/proc/{hub.process.pid}/limits").read_text()
+    (line,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    soft, hard = line.split()[3:5]
+    assert soft == hard
 
 
 async def test_a_port_in_use_is_one_line(bare, server, database_url):
