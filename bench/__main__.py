@@ -25,8 +25,7 @@ from bench.parts import PARTS, part
 from bench.plot import draw
 from bench.report import Chapter, Figures, judged, page
 from bench.scale import FULL, QUICK, Scale
-from bench.world import World
-from colonies.server.app import raise_file_limit
+from bench.world import World, raise_file_limit
 from colonies.server.embedded import EmbeddedPostgres
 
 HERE = Path(__file__).parent

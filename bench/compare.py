@@ -2,7 +2,7 @@
 
 Both sides run their own code under this bench, which must know how to start the other's hub.
 
-Usage: python -m bench.compare COMMIT [--only PART]... [--rounds N] [--output FILE]
+Usage: python -m bench.compare COMMIT [--only PART]... [--quick] [--rounds N] [--output FILE]
 """
 
 from __future__ import annotations
@@ -25,24 +25,23 @@ from bench.report import Figures, Table, number
 HERE = Path(__file__).parents[1]
 
 
-def measure(checkout: Path, only: tuple[str, ...]) -> Figures:
+def measure(checkout: Path, options: tuple[str, ...]) -> Figures:
     """Run some parts of the bench on a checkout, with its own code, and give the figures."""
-    parts = [word for name in only for word in ("--only", name)]
     with tempfile.TemporaryDirectory(prefix="colonies-bench-") as folder:
-        argv = [sys.executable, "-m", "bench", *parts, "--output", folder]
+        argv = [sys.executable, "-m", "bench", *options, "--output", folder]
         environment = {**os.environ, "PYTHONPATH": str(checkout)}
         subprocess.run(argv, cwd=checkout, env=environment, check=True, stdout=subprocess.DEVNULL)
         figures: Figures = json.loads((Path(folder) / "figures.json").read_text())
         return figures
 
 
-def take_turns(there: Path, only: tuple[str, ...], *, first: bool) -> tuple[Figures, Figures]:
+def take_turns(there: Path, options: tuple[str, ...], *, first: bool) -> tuple[Figures, Figures]:
     """Measure both sides, the other one first every second time."""
     if first:
-        old = measure(there, only)
-        return old, measure(HERE, only)
-    new = measure(HERE, only)
-    return measure(there, only), new
+        old = measure(there, options)
+        return old, measure(HERE, options)
+    new = measure(HERE, options)
+    return measure(there, options), new
 
 
 def table(commit: str, pairs: list[tuple[Figures, Figures]]) -> Table:
@@ -59,10 +58,14 @@ def table(commit: str, pairs: list[tuple[Figures, Figures]]) -> Table:
 @click.command()
 @click.argument("commit")
 @click.option("--only", multiple=True, type=click.Choice(PARTS), default=("cycles",))
+@click.option("--quick", is_flag=True, help="Only a glance at each.")
 @click.option("--rounds", default=3, show_default=True, help="Turns of each side.")
 @click.option("--output", type=click.Path(path_type=Path), help="File to write the table to.")
-def main(commit: str, only: tuple[str, ...], rounds: int, output: Path | None) -> None:
+def main(
+    commit: str, only: tuple[str, ...], rounds: int, output: Path | None, *, quick: bool
+) -> None:
     """Measure this checkout against COMMIT and print both."""
+    options = (*(word for name in only for word in ("--only", name)), *("--quick",) * quick)
     taken = others()
     with tempfile.TemporaryDirectory(prefix="colonies-bench-") as folder:
         there = Path(folder) / "there"
@@ -71,7 +74,7 @@ def main(commit: str, only: tuple[str, ...], rounds: int, output: Path | None) -
         try:
             shutil.rmtree(there / "bench", ignore_errors=True)
             shutil.copytree(HERE / "bench", there / "bench")
-            pairs = [take_turns(there, only, first=turn % 2 == 0) for turn in range(rounds)]
+            pairs = [take_turns(there, options, first=turn % 2 == 0) for turn in range(rounds)]
         finally:
             subprocess.run([*git, "remove", "--force", str(there)], check=True)
     text = f"{rounds} rounds; {machine()}; others took {taken:.0%}.\n\n{table(commit, pairs)}\n"

@@ -11,6 +11,9 @@ from statistics import quantiles
 
 import msgspec
 
+LONGEST_FIGURE = 30
+"""Characters; what is longer is read, not compared."""
+
 Figures = dict[str, float]
 Points = list[tuple[float, float]]
 
@@ -22,7 +25,8 @@ class Table(msgspec.Struct, frozen=True):
     rows: list[tuple[str, ...]]
 
     def __str__(self) -> str:
-        align = "|---|" + "---:|" * (len(self.head) - 1)
+        columns = list(zip(self.head, *self.rows, strict=True))[1:]
+        align = "|---|" + "".join("---|" if _is_prose(one) else "---:|" for one in columns)
         rows = ["| " + " | ".join(row) + " |" for row in (self.head, *self.rows)]
         return "\n".join([rows[0], align, *rows[1:]])
 
@@ -92,6 +96,10 @@ def page(machine: str, goals: Table, chapters: Sequence[Chapter]) -> str:
         parts += [f"## {chapter.title}", chapter.conditions, *map(str, chapter.tables)]
         parts += [f"![{plot.title}]({plot.name}.svg)" for plot in chapter.plots]
     return "\n\n".join(parts) + "\n"
+
+
+def _is_prose(column: tuple[str, ...]) -> bool:
+    return max(map(len, column)) > LONGEST_FIGURE
 
 
 def number(value: float) -> str:

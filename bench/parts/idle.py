@@ -12,9 +12,8 @@ import msgspec
 from bench.crowd import runtimes
 from bench.parts.latency import pushed
 from bench.report import Chapter, Figures, Plot, Table, ms, number, percentiles
-from bench.world import TYPE, Hub, World
+from bench.world import TYPE, Hub, World, raise_file_limit
 from colonies import PrivateKey, connect
-from colonies.server.app import raise_file_limit
 
 SPARE_FILES = 200
 """Files that a hub has open beside the sockets of runtimes."""
