@@ -1,19 +1,30 @@
-"""How both programs log: structured events on standard error, never on standard output."""
+"""How both programs log: structured events on standard error, never on standard output.
+
+The client logs by the standard library, as others use it too; what it says becomes events here.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 
-import structlog
-
 
 def configure(*, verbose: bool = False, quiet: bool = False) -> None:
-    """Set structlog up once: pretty on a terminal, JSON otherwise.
+    """Set logging up once: pretty on a terminal, JSON otherwise.
 
-    ``verbose`` shows every call; ``quiet``, for programs that only ask, warnings alone.
+    ``verbose`` shows every call; ``quiet``, for programs that only ask, warnings alone, and it is
+    their first that sets structlog up: most have none.
     """
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    if not quiet:
+        _set_up(level)
+    logging.basicConfig(handlers=[_Forwarder(level)], level=logging.WARNING, force=True)
+    logging.getLogger("colonies").setLevel(level)
+
+
+def _set_up(level: int) -> None:
+    import structlog  # noqa: PLC0415 - a quarter of what a command would import
+
     is_terminal = sys.stderr.isatty()
     # Plain tracebacks: the pretty ones print local variables, and with them keys and payloads.
     renderer: structlog.typing.Processor = (
@@ -34,13 +45,20 @@ def configure(*, verbose: bool = False, quiet: bool = False) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(handlers=[_Forwarder()], level=logging.WARNING, force=True)
 
 
 class _Forwarder(logging.Handler):
     """Makes events of what libraries log; their tracebacks show our peers' faults, not bugs."""
 
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self._level_of_events = level
+
     def emit(self, record: logging.LogRecord) -> None:
+        import structlog  # noqa: PLC0415 - see above
+
+        if not structlog.is_configured():
+            _set_up(self._level_of_events)
         error = record.exc_info[1] if record.exc_info else None
         event = {"error": repr(error)} if error else {}
         structlog.get_logger().log(

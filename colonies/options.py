@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin
 
 import click
 
-from colonies.settings import SETTINGS, Settings, flag_of
+from colonies.settings import KINDS, SETTINGS, flag_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,12 +20,11 @@ def setting_options(*names: str) -> Callable[[Command], Command]:
 
     Environment and file are not looked at here, but by `settings.load`.
     """
-    hints = get_type_hints(Settings)
 
     def decorate(command: Command) -> Command:
         for name in reversed(names):
             setting = SETTINGS[name]
-            flags, kind = flags_for(flag_of(name), hints[name])
+            flags, kind = flags_for(flag_of(name), KINDS[name])
             option = click.option(
                 *flags,
                 name,

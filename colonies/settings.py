@@ -199,6 +199,9 @@ def _declared() -> dict[str, Setting]:
 SETTINGS = _declared()
 """What is declared about each setting, by its name."""
 
+KINDS: dict[str, type] = get_type_hints(Settings)
+"""The type of each setting, by its name."""
+
 
 def load(
     flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
@@ -266,12 +269,12 @@ def _database_url(environ: Mapping[str, str]) -> str:
 
 
 def _convert(name: str, value: Any, source: str) -> Any:
-    kind = get_type_hints(Settings)[name]
+    kind = KINDS[name]
     if isinstance(value, str) and kind is bool:
         value = value.lower()
     shown = "***" if SETTINGS[name].secret else repr(value)
     try:
-        converted = msgspec.convert(value, kind, strict=False)
+        converted: Any = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
         raise Misconfigured(f"{source}: expected {kind.__name__}, not {shown}") from error
     if kind in (int, float):

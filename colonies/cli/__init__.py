@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from colonies.cli import attribute, cluster, colony, key, output, process, runtime, server
-from colonies.cli.command import Noun
+from colonies.cli import output
+from colonies.cli.command import Program
 from colonies.cli.status import MEANINGS, Status, status_of
 from colonies.core.errors import ColoniesError
 from colonies.version import __version__
@@ -20,8 +20,22 @@ _EPILOG = "\b\nExit codes:\n" + "\n".join(
 )
 
 
+PLACES = {
+    "attribute": "colonies.cli.attribute",
+    "cluster": "colonies.cli.cluster",
+    "colony": "colonies.cli.colony",
+    "dev": "colonies.cli.server",
+    "key": "colonies.cli.key",
+    "process": "colonies.cli.process",
+    "runtime": "colonies.cli.runtime",
+    "server": "colonies.cli.server",
+}
+"""The module of each command of the first level."""
+
+
 @click.group(
-    cls=Noun,
+    cls=Program,
+    places=PLACES,
     epilog=_EPILOG,
     shows_settings=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -33,14 +47,6 @@ def cli() -> None:
     Settings come from flags (before or after the verb), the environment, or
     ~/.colonies/config.toml, in this order. Begin with "colonies dev".
     """
-
-
-for noun in (server.server, colony.colony, runtime.runtime, process.process):
-    cli.add_command(noun)
-cli.add_command(attribute.attribute)
-cli.add_command(cluster.cluster)
-cli.add_command(key.key)
-cli.add_command(server.dev)
 
 
 def main() -> None:

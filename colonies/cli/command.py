@@ -1,7 +1,8 @@
 """What all commands share: settings as options, a session with the hub, one way to answer.
 
 A command is a function of the session and its own parameters that gives an `Answer`, or nothing.
-It is a coroutine when it asks the hub.
+It is a coroutine when it asks the hub. The client is imported by the first question: help, and what
+is asked of this machine alone, do without.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache, cached_property
+from importlib import import_module
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import click
 
@@ -20,12 +23,13 @@ from colonies import settings as all_settings
 from colonies.cli import output
 from colonies.cli.output import Answer
 from colonies.cli.status import Status
-from colonies.client import Colonies, Keychain, connect
-from colonies.client.keychain import find_key
 from colonies.core.errors import Forbidden, Misconfigured, NotFound
-from colonies.core.identity import PrivateKey
 from colonies.options import flags_for
-from colonies.settings import SETTINGS, Settings, flag_of
+from colonies.settings import KINDS, SETTINGS, Settings, flag_of
+
+if TYPE_CHECKING:
+    from colonies.client import Colonies, Keychain
+    from colonies.core.identity import PrivateKey
 
 CLIENT = (
     "server_host",
@@ -59,7 +63,6 @@ class Session:
     def __init__(self, settings: Settings, given: Mapping[str, Any]) -> None:
         self.settings = settings
         self.given = given
-        self.hub = connect(settings)
         self._signature = ""
 
     async def __aenter__(self) -> Self:
@@ -73,7 +76,22 @@ class Session:
     ) -> None:
         if isinstance(error, Forbidden) and self._signature:
             error.add_note(self._signature)
-        await self.hub.close()
+        if "hub" in vars(self):
+            await self.hub.close()
+
+    @cached_property
+    def hub(self) -> Colonies:
+        """The hub, as anybody sees it."""
+        from colonies.client import connect  # noqa: PLC0415 - see the module's docstring
+
+        return connect(self.settings)
+
+    @cached_property
+    def keychain(self) -> Keychain:
+        """The keys that are here."""
+        from colonies.client import Keychain  # noqa: PLC0415 - see the module's docstring
+
+        return Keychain.of(self.settings)
 
     @property
     def colony_id(self) -> str:
@@ -120,8 +138,10 @@ class Session:
         given: str | None = self.given.get(f"{role}_id")
         if given is not None:
             return check_identity(given, flag_of(f"{role}_id"))
+        from colonies.core.identity import PrivateKey  # noqa: PLC0415 - as the client
+
         key = PrivateKey.generate()
-        Keychain.of(self.settings).add(key)
+        self.keychain.add(key)
         return key.id
 
     def _owner(self) -> PrivateKey | None:
@@ -133,12 +153,14 @@ class Session:
     def _key_of(self, role: Role) -> PrivateKey:
         if not (getattr(self.settings, f"{role}_id") or getattr(self.settings, f"{role}_prvkey")):
             raise _missing(role, SETTINGS[f"{role}_id"].env, SETTINGS[f"{role}_prvkey"].env)
+        from colonies.client.keychain import find_key  # noqa: PLC0415 - see the module's docstring
+
         return find_key(self.settings, role)
 
     def _origin(self, role: Role) -> str:
         if getattr(self.settings, f"{role}_prvkey"):
             return f"from {SETTINGS[f'{role}_prvkey'].env}"
-        return f"in {Keychain.of(self.settings).folder}"
+        return f"in {self.keychain.folder}"
 
 
 class SettingOption(click.Option):
@@ -146,7 +168,7 @@ class SettingOption(click.Option):
 
     def __init__(self, setting: str, *, hidden: bool = False) -> None:
         self._setting = setting
-        flags, kind = flags_for(flag_of(setting), get_type_hints(Settings)[setting])
+        flags, kind = flags_for(flag_of(setting), KINDS[setting])
         super().__init__(
             # Not named as the setting: a command may have a parameter of that name itself.
             [f"setting_{setting}", *_ALSO.get(setting, ()), *flags],
@@ -161,6 +183,12 @@ class SettingOption(click.Option):
     def _remember(self, ctx: click.Context, _param: click.Parameter, value: Any) -> None:
         if value is not None:
             ctx.meta.setdefault(_GIVEN, {})[self._setting] = value
+
+
+@cache
+def setting_option(setting: str, *, hidden: bool = False) -> SettingOption:
+    """Give the option of a setting, the same to every command."""
+    return SettingOption(setting, hidden=hidden)
 
 
 class _Sections(click.Command):
@@ -193,12 +221,13 @@ class Command(_Sections):
     ) -> None:
         self._call = callback
         self._is_asking = inspect.iscoroutinefunction(callback)
+        self._is_answering = str(callback.__annotations__["return"]).startswith(Answer.__name__)
         own = list(params or [])
-        if get_type_hints(callback)["return"] is Answer:
+        if self._is_answering:
             help_ = "Answer in JSON."
             own.append(click.Option(["--json", "as_json"], is_flag=True, help=help_))
         taken = {flag for param in own for flag in param.opts}
-        options = [SettingOption(name) for name in settings if flag_of(name) not in taken]
+        options = [setting_option(name) for name in settings if flag_of(name) not in taken]
         super().__init__(name, params=[*own, *options], callback=callback, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Status:
@@ -206,7 +235,7 @@ class Command(_Sections):
         as_json = ctx.params.pop("as_json", False)
         given = ctx.meta.get(_GIVEN, {})
         settings = all_settings.load(given)
-        logs.configure(verbose=settings.verbose, quiet=self._is_asking)
+        logs.configure(verbose=settings.verbose, quiet=self._is_asking or self._is_answering)
         try:
             answer = self._run(Session(settings, given), ctx)
         except KeyboardInterrupt:
@@ -231,12 +260,33 @@ class Noun(_Sections, click.Group):
 
     def __init__(self, *args: Any, shows_settings: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += [SettingOption(name, hidden=not shows_settings) for name in CLIENT]
+        self.params += [setting_option(name, hidden=not shows_settings) for name in CLIENT]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, then the commands."""
         _Sections.format_options(self, ctx, formatter)
         self.format_commands(ctx, formatter)
+
+
+class Program(Noun):
+    """The whole command line: a noun is imported when it is named, or all are to be listed."""
+
+    def __init__(self, *args: Any, places: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the nouns, and the verbs that need none."""
+        del ctx
+        return list(self._places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a noun: the thing of that name in its module."""
+        del ctx
+        if cmd_name not in self._places:
+            return None
+        command: click.Command = getattr(import_module(self._places[cmd_name]), cmd_name)
+        return command
 
 
 def check_identity(text: str, source: str) -> str:

@@ -7,7 +7,6 @@ import click
 from colonies.cli import output
 from colonies.cli.command import Noun, Session
 from colonies.cli.output import Answer
-from colonies.client import Keychain
 from colonies.core.errors import NotFound
 from colonies.core.identity import PrivateKey
 from colonies.core.wire import Wire
@@ -37,7 +36,7 @@ def key() -> None:
 @click.option("--name", help="Name on this machine; a key that has it already is given again.")
 def new(session: Session, name: str | None) -> Answer:
     """Make a key, keep it in the keychain and print its id."""
-    keychain = Keychain.of(session.settings)
+    keychain = session.keychain
     if name is not None:
         return _answer(keychain.named(name).id)
     made = PrivateKey.generate()
@@ -51,7 +50,7 @@ def id_(session: Session, identity: str) -> Answer:
     """Print the id of the private key (hex) on standard input; with ID, whether its key is here."""
     if not identity:
         return _answer(_read().id)
-    keychain = Keychain.of(session.settings)
+    keychain = session.keychain
     if keychain.get(identity) is None:
         raise NotFound(f"no key of <{identity}> in {keychain.folder}")
     return _answer(identity)
@@ -61,14 +60,14 @@ def id_(session: Session, identity: str) -> Answer:
 def import_(session: Session) -> Answer:
     """Keep the private key (hex) on standard input in the keychain and print its id."""
     taken = _read()
-    Keychain.of(session.settings).add(taken)
+    session.keychain.add(taken)
     return _answer(taken.id)
 
 
 @key.command("ls", settings=LOCAL)
 def ls(session: Session) -> Answer:
     """List the identities whose keys are in the keychain, with their names on this machine."""
-    keychain = Keychain.of(session.settings)
+    keychain = session.keychain
     identities, named = keychain.list(), keychain.names().items()
     keys = [
         ListedKey(id=identity, names=[name for name, whose in named if whose == identity])

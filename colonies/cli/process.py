@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,10 +18,11 @@ from colonies.cli.output import Answer
 from colonies.cli.spec import is_for_somebody, make_spec, read_pairs, read_spec
 from colonies.cli.status import Status, status_of
 from colonies.cli.waiting import Patience, ended, wait_for_end
-from colonies.client import Colonies
-from colonies.client.work import in_colony
 from colonies.core.errors import Conflict, NotFound, TimedOut
 from colonies.core.process import Process, ProcessSpec, State
+
+if TYPE_CHECKING:
+    from colonies.client import Colonies
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -75,6 +76,8 @@ async def submit(
 
     The colony may be left out of the file; it is then that of --colonyid.
     """
+    from colonies.client.work import in_colony  # noqa: PLC0415 - help does without the client
+
     if not spec.conditions.colony_id:
         spec = in_colony(spec, session.colony_id)
     return await _submit(session, spec, wait=wait, timeout=timeout)
@@ -145,9 +148,7 @@ async def ls(session: Session, state: str | None, count: int) -> Answer:
     """
     found: list[Process] = []
     for one in [STATES[state]] if state else STATES.values():
-        found += await session.read(
-            partial(Colonies.get_processes, state=one, count=count, colony_id=session.colony_id)
-        )
+        found += await session.read(partial(_of_state, one, count, session.colony_id))
     return output.table(
         found,
         "process_id",
@@ -288,6 +289,10 @@ async def _submit(
         goes_on = f"process <{submitted.process_id}> goes on"
         output.note(f"{goes_on}; to end it: colonies process cancel {submitted.process_id}")
         raise
+
+
+async def _of_state(state: State, count: int, colony_id: str, hub: Colonies) -> list[Process]:
+    return await hub.get_processes(state, count=count, colony_id=colony_id)
 
 
 async def _end_of(session: Session, process_id: str, patience: Patience) -> Process:

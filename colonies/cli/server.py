@@ -1,6 +1,7 @@
 """``colonies server`` and ``colonies dev``: starting a hub, and asking how it is.
 
-The hub itself is imported where it is started: all else works without what only hubs need.
+The hub itself is imported where it is started: all else works without what only hubs need. So is
+the client, as in all commands.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import msgspec
 from colonies.cli import output
 from colonies.cli.command import Command, Noun, Session, check_identity
 from colonies.cli.output import Answer
-from colonies.client import Colonies, Keychain, connect
 from colonies.core.errors import Misconfigured, Unavailable
 from colonies.core.identity import PrivateKey
 from colonies.core.runtime import Runtime
@@ -30,6 +30,7 @@ from colonies.settings import SETTINGS, Settings, flag_of
 from colonies.version import __version__
 
 if TYPE_CHECKING:
+    from colonies.client import Colonies, Keychain
     from colonies.server.app import Server
     from colonies.server.workers import Workers
 
@@ -119,9 +120,11 @@ def dev(session: Session) -> None:
     and prints the environment to paste into another terminal. What is there from the last time is
     used again.
     """
-    keychain = Keychain.of(session.settings)
+    keychain = session.keychain
     people = _People(*(keychain.named(f"dev-{role}") for role in ("server", "colony", "runtime")))
     settings = _dev_settings(session, people)
+
+    from colonies.client import connect  # noqa: PLC0415 - see the module's docstring
 
     async def populate(hub: Server | Workers) -> None:
         reached = msgspec.structs.replace(settings, server_port=hub.port)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from colonies.cli.output import Answer, printable
 from colonies.cli.status import Status
-from colonies.client import Colonies
 from colonies.core.errors import DeadlineExceeded, TimedOut
 from colonies.core.explanation import Explanation
 from colonies.core.process import Process, State
+
+if TYPE_CHECKING:
+    from colonies.client import Colonies
 
 MOST_REASONS = 2
 """Of the reasons why a process has not ended, those that are said."""

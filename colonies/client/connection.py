@@ -8,6 +8,7 @@ ConnectionLost: whether it happened is not known, so it is repeated (see `insist
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,7 +17,6 @@ from itertools import count
 from typing import Any, Protocol, Self
 
 import msgspec
-import structlog
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -37,7 +37,7 @@ from colonies.core.errors import (
 from colonies.core.identity import PrivateKey
 from colonies.settings import Settings
 
-logger = structlog.get_logger()
+logger = logging.getLogger(__name__)
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 MAX_UNREAD = 10_000
@@ -347,7 +347,7 @@ class Connection(Closing):
     async def _resubscribe(self) -> None:
         """Try until every stream is subscribed again, or was refused."""
         self._is_resubscribing = True
-        logger.warning("connection lost, trying again", hub=endpoint(self._settings, "ws"))
+        logger.warning("lost %s, trying again", endpoint(self._settings, "ws"))
         growing = pauses(FIRST_PAUSE, LONGEST_PAUSE)
         try:
             while self._lasting - self._subscribed:
@@ -362,9 +362,9 @@ class Connection(Closing):
             for name in self._lasting - self._subscribed:
                 await self._subscribe_again(name)
         except (ConnectionLost, Unavailable) as error:
-            logger.debug("reconnect failed", error=str(error))
+            logger.debug("reconnect failed: %s", error)
         except TimeoutError:
-            logger.debug("reconnect failed", error="no answer in time")
+            logger.debug("reconnect failed: no answer in time")
             if self._websocket is not None:
                 await self._websocket.close()  # it may have been subscribed: begin anew
 

@@ -7,17 +7,16 @@ what is asked once, however often it hears of it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
-
-import structlog
 
 from colonies.core.errors import ConnectionLost, DeadlineExceeded, Unavailable
 
 T = TypeVar("T")
 
-logger = structlog.get_logger()
+logger = logging.getLogger(__name__)
 
 AWAY = (ConnectionLost, DeadlineExceeded, Unavailable)
 """What says that the hub cannot be reached just now, and is worth another try."""
@@ -44,7 +43,7 @@ async def insist(
         except AWAY as error:
             if not is_hopeful() or loop.time() + pause >= deadline:
                 raise
-            logger.debug("no answer, trying again", error=str(error))
+            logger.debug("no answer, trying again: %s", error)
         await asyncio.sleep(pause)
         left = deadline - loop.time()
     raise AssertionError("there is always another pause")

@@ -16,9 +16,16 @@ from colonies.version import __version__
 from tests.cli.conftest import stop
 
 
+def children(command) -> dict[str, click.Command]:
+    if not isinstance(command, click.Group):
+        return {}
+    context = click.Context(command)
+    return {name: command.get_command(context, name) for name in command.list_commands(context)}
+
+
 def every_command(command=cli, path=()):
     yield path, command
-    for name, child in getattr(command, "commands", {}).items():
+    for name, child in children(command).items():
         yield from every_command(child, (*path, name))
 
 
@@ -54,7 +61,7 @@ def test_these_are_the_commands():
 def test_every_command_explains_itself(path):
     text = help_of(*path)
     assert COMMANDS[path].help.splitlines()[0][:40] in text
-    for name in getattr(COMMANDS[path], "commands", {}):
+    for name in children(COMMANDS[path]):
         assert f"\n  {name} " in text
     assert ("--json" in text) == (path in PRINTING)
 
@@ -65,6 +72,26 @@ def test_settings_are_in_the_help_with_flag_meaning_and_variable(path):
     for name in CLIENT:
         assert flag_of(name) in text
         assert f"{SETTINGS[name].help} [{SETTINGS[name].env}]" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "unwanted"),
+    [
+        ("--help", "colonies.client websockets structlog rich Crypto"),
+        ("process --help", "colonies.client colonies.cli.server structlog rich Crypto"),
+        ("key ls", "colonies.client.api websockets structlog rich Crypto"),
+        ("server status --port 1", "colonies.server structlog rich Crypto"),
+    ],
+)
+async def test_a_command_imports_no_more_than_it_needs(bare, words, unwanted):
+    asked = (
+        "import sys; from colonies.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print(*sys.modules, file=sys.stderr)"
+    )
+    async with bare.started(*words.split(), argv=(sys.executable, "-c", asked)) as process:
+        _, err = await process.communicate()
+    assert set() == set(unwanted.split()) & set(err.decode().split())
 
 
 def test_the_help_explains_exit_codes():
