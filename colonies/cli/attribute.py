@@ -7,6 +7,7 @@ import click
 from colonies.cli import output
 from colonies.cli.command import Noun, Session
 from colonies.cli.output import Answer
+from colonies.core.attribute import Attribute
 
 
 @click.group(cls=Noun)
@@ -18,7 +19,7 @@ def attribute() -> None:
 @click.option("--processid", "process_id", required=True, help="A process the runtime is running.")
 @click.option("--key", required=True, help="Key; a process has it once.")
 @click.option("--value", required=True, help="Value.")
-async def add(session: Session, process_id: str, key: str, value: str) -> Answer:
+async def add(session: Session, process_id: str, key: str, value: str) -> Answer[Attribute]:
     """Add an attribute and print its id. For the runtime that runs the process."""
     added = await session.acting_as("runtime").add_attribute(process_id, key, value)
     return output.identity(added, added.attribute_id)
@@ -26,6 +27,6 @@ async def add(session: Session, process_id: str, key: str, value: str) -> Answer
 
 @attribute.command("get")
 @click.argument("attribute_id", metavar="ID")
-async def get(session: Session, attribute_id: str) -> Answer:
+async def get(session: Session, attribute_id: str) -> Answer[Attribute]:
     """Show an attribute. For the colony's runtimes and its owner."""
     return output.view(await session.read(lambda hub: hub.get_attribute(attribute_id)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from colonies.cli import output
 from colonies.cli.command import Noun, Session
 from colonies.cli.output import Answer
+from colonies.core.colony import Colony, Statistics
 from colonies.core.errors import NotFound
 
 
@@ -25,7 +28,7 @@ def _check_name(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
 @click.option(
     "--name", required=True, callback=_check_name, help="Name for people; need not be unique."
 )
-async def add(session: Session, name: str) -> Answer:
+async def add(session: Session, name: str) -> Answer[Colony]:
     """Add a colony and print its id. For the hub's owner.
 
     Its key is new and in the keychain, unless --colonyid names somebody else's.
@@ -35,20 +38,20 @@ async def add(session: Session, name: str) -> Answer:
     return output.identity(added, added.colony_id)
 
 
-@colony.command("ls")
-async def ls(session: Session) -> Answer:
+@colony.command("ls", is_list=True)
+async def ls(session: Session) -> Answer[Sequence[Colony]]:
     """List all colonies. For the hub's owner."""
     return output.table(await session.acting_as("server").get_colonies(), "colony_id", "name")
 
 
 @colony.command("get")
-async def get(session: Session) -> Answer:
+async def get(session: Session) -> Answer[Colony]:
     """Show the colony of --colonyid. For its members and its owner."""
     return output.view(await session.read(lambda hub: hub.get_colony(session.colony_id)))
 
 
 @colony.command("stats")
-async def stats(session: Session) -> Answer:
+async def stats(session: Session) -> Answer[Statistics]:
     """Count what is in the colony of --colonyid. For its members and its owner."""
     return output.view(await session.read(lambda hub: hub.get_colony_stats(session.colony_id)))
 

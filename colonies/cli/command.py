@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, cached_property
 from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
 
 import click
 
@@ -208,7 +208,10 @@ class _Sections(click.Command):
 
 
 class Command(_Sections):
-    """A command, with its settings as options and ``--json`` if it gives an answer."""
+    """A command, with its settings as options and ``--json`` if it gives an answer.
+
+    One that lists things (``is_list``) can be watched, and be shown in full.
+    """
 
     def __init__(
         self,
@@ -217,6 +220,7 @@ class Command(_Sections):
         callback: Callable[..., Any],
         params: list[click.Parameter] | None = None,
         settings: tuple[str, ...] = CLIENT,
+        is_list: bool = False,
         **kwargs: Any,
     ) -> None:
         self._call = callback
@@ -226,31 +230,62 @@ class Command(_Sections):
         if self._is_answering:
             help_ = "Answer in JSON."
             own.append(click.Option(["--json", "as_json"], is_flag=True, help=help_))
+        own += _list_options() if is_list else []
         taken = {flag for param in own for flag in param.opts}
         options = [setting_option(name) for name in settings if flag_of(name) not in taken]
         super().__init__(name, params=[*own, *options], callback=callback, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Status:
         """Run the command and print its answer."""
-        as_json = ctx.params.pop("as_json", False)
+        as_json, full = ctx.params.pop("as_json", False), ctx.params.pop("full", False)
+        pause = ctx.params.pop("watch", None)
         given = ctx.meta.get(_GIVEN, {})
         settings = all_settings.load(given)
         logs.configure(verbose=settings.verbose, quiet=self._is_asking or self._is_answering)
+        session = Session(settings, given)
+        if not self._is_asking:
+            return output.show(self._call(session, **ctx.params), as_json=as_json, full=full)
         try:
-            answer = self._run(Session(settings, given), ctx)
+            if pause is not None:
+                asyncio.run(self._watch(session, ctx.params, pause, as_json=as_json, full=full))
+            answer = asyncio.run(self._ask(session, ctx.params))
         except KeyboardInterrupt:
-            raise click.exceptions.Exit(Status.INTERRUPTED) from None
-        return output.show(answer, as_json=as_json)
+            # Ctrl-C is how a watch ends, and how anything else is broken off.
+            is_end = pause is not None
+            raise click.exceptions.Exit(Status.DONE if is_end else Status.INTERRUPTED) from None
+        return output.show(answer, as_json=as_json, full=full)
 
-    def _run(self, session: Session, ctx: click.Context) -> Answer | None:
-        async def ask() -> Any:
-            async with session:
-                return await self._call(session, **ctx.params)
-
-        answer: Answer | None = (
-            asyncio.run(ask()) if self._is_asking else self._call(session, **ctx.params)
-        )
+    async def _ask(self, session: Session, params: Mapping[str, Any]) -> Answer[Any] | None:
+        async with session:
+            answer: Answer[Any] | None = await self._call(session, **params)
         return answer
+
+    async def _watch(
+        self,
+        session: Session,
+        params: Mapping[str, Any],
+        pause: float,
+        *,
+        as_json: bool,
+        full: bool,
+    ) -> NoReturn:
+        async with session:
+            with output.showing(as_json=as_json, full=full) as show:
+                while True:
+                    show(await self._call(session, **params))
+                    await asyncio.sleep(pause)
+
+
+def _list_options() -> list[click.Parameter]:
+    seconds = click.FloatRange(0.1, 3600)
+    help_ = "Look again every 2 (or so many) seconds, until Ctrl-C."
+    return [
+        click.Option(["--full"], is_flag=True, help="Cut and round nothing to fit the terminal."),
+        click.Option(
+            ["--watch"], is_flag=False, flag_value=2.0, type=seconds, metavar="[SECONDS]",
+            default=None, help=help_,
+        ),
+    ]  # fmt: skip
 
 
 class Noun(_Sections, click.Group):

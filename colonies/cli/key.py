@@ -34,7 +34,7 @@ def key() -> None:
 
 @key.command("new", settings=LOCAL)
 @click.option("--name", help="Name on this machine; a key that has it already is given again.")
-def new(session: Session, name: str | None) -> Answer:
+def new(session: Session, name: str | None) -> Answer[Key]:
     """Make a key, keep it in the keychain and print its id."""
     keychain = session.keychain
     if name is not None:
@@ -46,7 +46,7 @@ def new(session: Session, name: str | None) -> Answer:
 
 @key.command("id", settings=LOCAL)
 @click.argument("identity", metavar="[ID]", default="")
-def id_(session: Session, identity: str) -> Answer:
+def id_(session: Session, identity: str) -> Answer[Key]:
     """Print the id of the private key (hex) on standard input; with ID, whether its key is here."""
     if not identity:
         return _answer(_read().id)
@@ -57,7 +57,7 @@ def id_(session: Session, identity: str) -> Answer:
 
 
 @key.command("import", settings=LOCAL)
-def import_(session: Session) -> Answer:
+def import_(session: Session) -> Answer[Key]:
     """Keep the private key (hex) on standard input in the keychain and print its id."""
     taken = _read()
     session.keychain.add(taken)
@@ -65,7 +65,7 @@ def import_(session: Session) -> Answer:
 
 
 @key.command("ls", settings=LOCAL)
-def ls(session: Session) -> Answer:
+def ls(session: Session) -> Answer[list[ListedKey]]:
     """List the identities whose keys are in the keychain, with their names on this machine."""
     keychain = session.keychain
     identities, named = keychain.list(), keychain.names().items()
@@ -80,5 +80,5 @@ def _read() -> PrivateKey:
     return PrivateKey(output.read_secret("private key"))
 
 
-def _answer(identity: str) -> Answer:
+def _answer(identity: str) -> Answer[Key]:
     return output.identity(Key(id=identity), identity)

@@ -1,7 +1,10 @@
-"""What people see: the only module that prints.
+"""What people and programs see: this module prints, and `drawing.py` where it moves.
 
 The answer goes to standard output and nothing else does; all that is said about it goes to
 standard error. What came from a hub is shown without the characters that steer a terminal.
+
+Programs get JSON or plain lines. People at a terminal get tables that fit it, in colours unless
+NO_COLOR is set; both need rich, which is in `colonies[cli]`, and without it they get the lines.
 """
 
 from __future__ import annotations
@@ -9,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
-from getpass import getpass
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 import msgspec
@@ -26,6 +29,11 @@ from colonies.core.errors import Misconfigured
 from colonies.core.process import Process
 from colonies.core.wire import ZERO_TIME, wire_name
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
+T = TypeVar("T")
+
 WIDEST_CELL = 64
 """Characters of a cell of a table; an id just fits."""
 
@@ -33,54 +41,79 @@ WIDEST_LAST_CELL = 200
 """The same of the last column, which pushes nothing aside."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What a command has to say: a value for ``--json``, lines for people, complaints for both."""
+class Table(msgspec.Struct, frozen=True):
+    """Rows to be laid out: under these (dotted) fields, or labelled by their own first cell."""
 
-    value: Any
+    rows: Sequence[Sequence[Any]]
+    columns: Sequence[str] = ()
+
+
+class Answer(msgspec.Struct, Generic[T], frozen=True):
+    """What a command has to say: a value for ``--json``, lines for people, complaints for both.
+
+    Where there is a table, it is what people at a terminal see instead of the lines.
+    """
+
+    value: T
     lines: Sequence[str] = ()
     complaints: Sequence[str] = ()
     status: Status = Status.DONE
+    table: Table | None = None
 
 
-def table(items: Sequence[Any], *columns: str) -> Answer:
+def table(items: Sequence[T], *columns: str) -> Answer[Sequence[T]]:
     """Answer with a list: a line an item, a column for each (dotted) field."""
-    headings = [wire_name(column.rpartition(".")[2]).upper() for column in columns]
-    widths = [WIDEST_CELL] * (len(columns) - 1) + [WIDEST_LAST_CELL]
-    rows = [
-        [
-            _cut(_text(_value(item, column)), width)
-            for column, width in zip(columns, widths, strict=True)
-        ]
-        for item in items
-    ]
-    return Answer(items, _aligned([headings, *rows]))
+    found = Table([[_value(item, column) for column in columns] for item in items], columns)
+    return Answer(items, _plain(found), table=found)
 
 
-def view(item: msgspec.Struct) -> Answer:
+def view(item: T) -> Answer[T]:
     """Answer with one thing: a line a field, by its path in the JSON; empty ones are left out."""
-    return Answer(item, _aligned(list(_fields(item))))
+    found = Table(list(_fields(item)))
+    return Answer(item, _plain(found), table=found)
 
 
-def sentences(item: Any, texts: Iterable[str]) -> Answer:
+def sentences(item: T, texts: Iterable[str]) -> Answer[T]:
     """Answer with what is said about something, a line each."""
     return Answer(item, [printable(text) for text in texts])
 
 
-def identity(item: Any, id_: str) -> Answer:
+def identity(item: T, id_: str) -> Answer[T]:
     """Answer with what was made: people see its id and nothing else, ready to be pasted."""
     return Answer(item, [id_])
 
 
-def show(answer: Answer | None, *, as_json: bool = False) -> Status:
+def show(answer: Answer[Any] | None, *, as_json: bool = False, full: bool = False) -> Status:
     """Print an answer, if there is one, and give how the command ended."""
     if answer is None:
         return Status.DONE
-    lines = [_json(answer.value)] if as_json else answer.lines
-    if lines:
-        say("\n".join(lines))
+    if text := _json(answer.value) if as_json else _for_people(answer, full=full):
+        say(text)
     for complaint in answer.complaints:
         note(complaint)
     return answer.status
+
+
+@contextmanager
+def showing(*, as_json: bool, full: bool) -> Iterator[Callable[[Answer[Any]], None]]:
+    """Give what shows an answer again and again: in one place on a terminal, else when it changed.
+
+    In JSON it is a document a line.
+    """
+    if not (as_json or full) and (drawing := _drawing()):
+        with drawing.live_table() as redraw:
+            yield lambda answer: redraw(answer.table)
+        return
+    last = ""
+
+    def print_changed(answer: Answer[Any]) -> None:
+        nonlocal last
+        text = wire.encode(answer.value).decode() if as_json else _for_people(answer, full=full)
+        if text != last:
+            say(text)
+        last = text
+
+    yield print_changed
 
 
 def say(text: str) -> None:
@@ -104,7 +137,19 @@ def note(text: str, *, end: str = "\n") -> None:
 def complain(error: Exception) -> None:
     """Say in one line what went wrong."""
     remarks = [str(error), *getattr(error, "__notes__", ())]
-    note(f"error: {printable('; '.join(remarks))}")
+    label = click.style("error:", fg="red", bold=True) if has_colours(sys.stderr) else "error:"
+    note(f"{label} {printable('; '.join(remarks))}")
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether people look at what is written there."""
+    is_tty: bool = stream.isatty()
+    return is_tty and os.environ.get("TERM") != "dumb"
+
+
+def has_colours(stream: Any) -> bool:
+    """Whether colours may be written there; NO_COLOR (no-color.org) says they may not."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
 def printable(text: str) -> str:
@@ -125,6 +170,8 @@ async def confirm_deletion(question: str) -> None:
 def read_secret(what: str) -> str:
     """Read a secret from standard input, unseen where that is a terminal."""
     if sys.stdin.isatty():
+        from getpass import getpass  # noqa: PLC0415 - seldom wanted
+
         return getpass(f"{what}: ").strip()
     return sys.stdin.buffer.read().decode(errors="replace").strip()
 
@@ -146,6 +193,35 @@ def _json(value: Any) -> str:
     return msgspec.json.format(wire.encode(value), indent=2).decode()
 
 
+def _for_people(answer: Answer[Any], *, full: bool) -> str:
+    if answer.table is None:
+        return "\n".join(answer.lines)
+    if full:
+        return "\n".join(_plain(answer.table, full=True))
+    drawing = _drawing()
+    return drawing.draw_table(answer.table) if drawing else "\n".join(answer.lines)
+
+
+def _drawing() -> ModuleType | None:
+    """Give what draws, where people look and rich is installed."""
+    if not is_terminal(sys.stdout):
+        return None
+    try:
+        from colonies.cli import drawing  # noqa: PLC0415 - who pipes does not wait for it
+    except ModuleNotFoundError:
+        return None
+    return drawing
+
+
+def _plain(table: Table, *, full: bool = False) -> list[str]:
+    rows = [[text_of(value) for value in row] for row in table.rows]
+    if table.columns and not full:
+        widths = [WIDEST_CELL] * (len(table.columns) - 1) + [WIDEST_LAST_CELL]
+        rows = [[_cut(*cell) for cell in zip(row, widths, strict=True)] for row in rows]
+    headings = [wire_name(column.rpartition(".")[2]).upper() for column in table.columns]
+    return _aligned([headings, *rows] if headings else rows)
+
+
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -154,19 +230,19 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _fields(item: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, str]]:
+def _fields(item: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for field in msgspec.structs.fields(item):
         yield from _field(f"{prefix}{field.encode_name}", _value(item, field.name))
 
 
-def _field(label: str, value: Any) -> Iterable[tuple[str, str]]:
-    if isinstance(value, msgspec.Struct):
+def _field(label: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, msgspec.Struct) and not isinstance(value, Attribute):
         return _fields(value, f"{label}.")
     if isinstance(value, list):
-        return [(label, _text(one)) for one in value]
+        return [(label, one) for one in value]
     if isinstance(value, dict):
-        return [(f"{label}.{printable(key)}", _text(one)) for key, one in value.items()]
-    return [(label, _text(value))] if value not in ("", ZERO_TIME) else []
+        return [(f"{label}.{printable(key)}", one) for key, one in value.items()]
+    return [(label, value)] if value not in ("", ZERO_TIME) else []
 
 
 def _value(item: Any, field: str) -> Any:
@@ -176,7 +252,8 @@ def _value(item: Any, field: str) -> Any:
     return attrgetter(field)(item)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Give a value in one line, the same on any screen."""
     match value:
         case bool():
             return "yes" if value else "no"
@@ -187,7 +264,7 @@ def _text(value: Any) -> str:
         case Attribute():
             return printable(f"{value.key}={value.value}")
         case list():
-            return " ".join(map(_text, value))
+            return " ".join(map(text_of, value))
         case _:
             return printable(str(value))
 

@@ -19,6 +19,8 @@ from colonies.cli.spec import is_for_somebody, make_spec, read_pairs, read_spec
 from colonies.cli.status import Status, status_of
 from colonies.cli.waiting import Patience, ended, wait_for_end
 from colonies.core.errors import Conflict, NotFound, TimedOut
+from colonies.core.explanation import Explanation
+from colonies.core.history import Event
 from colonies.core.process import Process, ProcessSpec, State
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def _waiting(function: F) -> F:
 @_waiting
 async def submit(
     session: Session, spec: ProcessSpec, *, wait: bool, timeout: float | None
-) -> Answer:
+) -> Answer[Process]:
     """Submit a process as a file says and print its id. For the colony's runtimes.
 
     The colony may be left out of the file; it is then that of --colonyid.
@@ -104,7 +106,9 @@ async def submit(
 @click.option("--gpus", type=int, default=0, help="GPUs the runtime must have.")
 @click.option("--name", default="", help="Name for people.")
 @_waiting
-async def run(session: Session, *, wait: bool, timeout: float | None, **fields: Any) -> Answer:
+async def run(
+    session: Session, *, wait: bool, timeout: float | None, **fields: Any
+) -> Answer[Process]:
     """Submit a call of FUNC with ARGS and print its id. For the colony's runtimes.
 
     ARGS that read as JSON are taken as such by whoever runs them, all others as text. Put "--"
@@ -119,7 +123,7 @@ async def run(session: Session, *, wait: bool, timeout: float | None, **fields: 
 @process.command("wait")
 @click.argument("process_id", metavar="ID")
 @click.option("--timeout", type=float, help="Longest wait, in seconds (default: no limit).")
-async def wait(session: Session, process_id: str, timeout: float | None) -> Answer:
+async def wait(session: Session, process_id: str, timeout: float | None) -> Answer[Process]:
     """Wait until a process has ended and print its output. For the colony's runtimes and its owner.
 
     When it failed or was cancelled, the reasons are printed to standard error and the exit code is
@@ -131,17 +135,22 @@ async def wait(session: Session, process_id: str, timeout: float | None) -> Answ
 @process.command("get")
 @click.argument("process_id", metavar="ID")
 @click.option("--output", "only_output", is_flag=True, help="Print its output and nothing else.")
-async def get(session: Session, process_id: str, *, only_output: bool) -> Answer:
+async def get(
+    session: Session, process_id: str, *, only_output: bool
+) -> Answer[Process | list[str]]:
     """Show a process. For the colony's runtimes and its owner."""
     found = await session.read(lambda hub: hub.get_process(process_id))
-    return Answer(found.output, found.output) if only_output else output.view(found)
+    if only_output:
+        return Answer(found.output, found.output)
+    shown = output.view(found)
+    return Answer(found, shown.lines, table=shown.table)
 
 
-@process.command("ls")
+@process.command("ls", is_list=True)
 @click.option("--state", type=click.Choice(list(STATES)), help="Only those (default: all).")
 @click.option("--count", type=click.IntRange(0, 100), default=100, show_default=True,
               help="At most, of each state.")  # fmt: skip
-async def ls(session: Session, state: str | None, count: int) -> Answer:
+async def ls(session: Session, state: str | None, count: int) -> Answer[Sequence[Process]]:
     """List processes. For the colony's runtimes and its owner.
 
     Waiting and running ones come oldest first, ended ones newest first.
@@ -164,7 +173,7 @@ async def ls(session: Session, state: str | None, count: int) -> Answer:
 
 @process.command("why")
 @click.argument("process_id", metavar="ID")
-async def why(session: Session, process_id: str) -> Answer:
+async def why(session: Session, process_id: str) -> Answer[Explanation]:
     """Say why a process is in its state, and what it waits for.
 
     One reason a line. For the colony's runtimes and its owner.
@@ -173,9 +182,9 @@ async def why(session: Session, process_id: str) -> Answer:
     return output.sentences(explanation, explanation.reasons)
 
 
-@process.command("history")
+@process.command("history", is_list=True)
 @click.argument("process_id", metavar="ID")
-async def history(session: Session, process_id: str) -> Answer:
+async def history(session: Session, process_id: str) -> Answer[Sequence[Event]]:
     """List what has happened to a process, oldest first. For the colony's runtimes and its owner.
 
     Of very many attempts, only the first and the last are known.
@@ -196,7 +205,7 @@ async def cancel(
     reason: str,
     wait: bool,
     timeout: float | None,
-) -> Answer:
+) -> Answer[list[Process]]:
     """Cancel processes. For the colony's runtimes and its owner.
 
     One that waits never starts. One that runs is cancelled when its runtime has stopped it, or when
@@ -230,7 +239,7 @@ async def cancel(
 @click.option("--timeout", type=click.IntRange(0), default=100, show_default=True,
               help="Longest wait for one, in seconds.")  # fmt: skip
 @click.option("--latest", is_flag=True, help="Take the one submitted last, not first.")
-async def assign(session: Session, timeout: int, *, latest: bool) -> Answer:
+async def assign(session: Session, timeout: int, *, latest: bool) -> Answer[Process]:
     """Take the next process to run and show it. For runtimes."""
     hub = session.acting_as("runtime")
     # To the hub, -1 is not to wait and 0 is nothing.
@@ -278,7 +287,7 @@ async def rm(session: Session, process_id: str, *, is_all: bool, yes: bool) -> N
 
 async def _submit(
     session: Session, spec: ProcessSpec, *, wait: bool, timeout: float | None
-) -> Answer:
+) -> Answer[Process]:
     hub = session.acting_as("runtime")
     submitted = await hub.submit_process_spec(spec)
     if not wait:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -26,7 +27,7 @@ def runtime() -> None:
 @click.option("--cpu", default="", help="Model of its CPU.")
 @click.option("--gpu", default="", help="Model of its GPUs.")
 @click.option("--approve", "is_approved", is_flag=True, help="Let it in at once.")
-async def add(session: Session, *, is_approved: bool, **fields: Any) -> Answer:
+async def add(session: Session, *, is_approved: bool, **fields: Any) -> Answer[Runtime]:
     """Add a runtime and print its id. For the colony's owner.
 
     Its key is new and in the keychain, unless --runtimeid names another machine's.
@@ -55,8 +56,8 @@ async def reject(session: Session, runtime_id: str) -> None:
     await session.acting_as("colony").reject_runtime(runtime_id)
 
 
-@runtime.command("ls")
-async def ls(session: Session) -> Answer:
+@runtime.command("ls", is_list=True)
+async def ls(session: Session) -> Answer[Sequence[Runtime]]:
     """List the runtimes of the colony. For its runtimes and its owner."""
     runtimes = await session.read(lambda hub: hub.get_runtimes(session.colony_id))
     columns = ("runtime_id", "name", "runtime_type", "state", "last_heard_from_time")
@@ -65,7 +66,7 @@ async def ls(session: Session) -> Answer:
 
 @runtime.command("get")
 @click.argument("runtime_id", metavar="ID")
-async def get(session: Session, runtime_id: str) -> Answer:
+async def get(session: Session, runtime_id: str) -> Answer[Runtime]:
     """Show a runtime. For its fellows and the colony's owner."""
     return output.view(await session.read(lambda hub: hub.get_runtime(runtime_id)))
 

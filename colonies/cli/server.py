@@ -22,6 +22,7 @@ import msgspec
 from colonies.cli import output
 from colonies.cli.command import Command, Noun, Session, check_identity
 from colonies.cli.output import Answer
+from colonies.core.colony import Statistics
 from colonies.core.errors import Misconfigured, Unavailable
 from colonies.core.identity import PrivateKey
 from colonies.core.runtime import Runtime
@@ -93,7 +94,7 @@ def start(session: Session) -> None:
 
 
 @server.command("status")
-async def status(session: Session) -> Answer:
+async def status(session: Session) -> Answer[ServerStatus]:
     """Show the versions of the hub and of this program. For anyone."""
     version = await session.hub.version()
     return output.view(
@@ -107,7 +108,7 @@ async def status(session: Session) -> Answer:
 
 
 @server.command("stats")
-async def stats(session: Session) -> Answer:
+async def stats(session: Session) -> Answer[Statistics]:
     """Count what is on the hub. For the hub's owner."""
     return output.view(await session.acting_as("server").get_statistics())
 

@@ -55,7 +55,7 @@ async def wait_for_end(hub: Colonies, process_id: str, patience: Patience) -> Pr
     raise TimedOut(f"{unended}, still {_standing(explanation)}")
 
 
-def ended(process: Process) -> Answer:
+def ended(process: Process) -> Answer[Process]:
     """Answer with the output of a process that has ended, or with why there is none."""
     if process.state is State.SUCCESS:
         return Answer(process, process.output)

@@ -1,10 +1,15 @@
 """The command line as people run it: a process of its own, with an environment and a keychain."""
 
 import asyncio
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import sys
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -92,6 +97,71 @@ class Shell:
             if process.returncode is None:
                 process.kill()
             await process.communicate()
+
+
+class Terminal:
+    """A terminal of its own, and the command that runs in it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, side: asyncio.StreamReader) -> None:
+        self._process = process
+        self._side = side
+        self._seen = ""
+
+    @property
+    def status(self) -> int | None:
+        return self._process.returncode
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def until(self, text: str) -> None:
+        """Read until this text was drawn; whatever was drawn before counts no more."""
+        async with asyncio.timeout(PATIENCE):
+            while text not in self._seen:
+                assert await self._read(), f"no {text!r} in {self._seen!r}"
+        self._seen = self._seen.partition(text)[2]
+
+    async def rest(self, *, raw: bool = False) -> str:
+        """Read to the end; what steers the terminal is left out, unless ``raw``."""
+        async with asyncio.timeout(PATIENCE):
+            while await self._read():
+                pass
+            await self._process.wait()
+        assert "Traceback" not in self._seen, self._seen
+        return self._seen if raw else re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self._seen)
+
+    async def _read(self) -> bool:
+        try:
+            came = await self._side.read(65536)
+        except OSError:  # Linux says so when the other side is closed
+            came = b""
+        self._seen += came.decode(errors="replace").replace("\r\n", "\n")
+        return bool(came)
+
+
+@asynccontextmanager
+async def at_terminal(shell: Shell, *words: str, columns: int = 80) -> AsyncIterator[Terminal]:
+    """Run a command at a terminal so wide, and end it with the block whatever happens."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME")}
+    env = {**inherited, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **shell.env}
+    process = await asyncio.create_subprocess_exec(
+        *CLI, *words, env=env, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    loop, side = asyncio.get_running_loop(), asyncio.StreamReader()
+    with os.fdopen(ours, "rb", buffering=0) as file:
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(side), file
+        )
+        try:
+            yield Terminal(process, side)
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            transport.close()
 
 
 @pytest.fixture

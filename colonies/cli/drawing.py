@@ -1,0 +1,152 @@
+"""What people see at a terminal: tables that fit it, tables that change, bars. Needs rich.
+
+Ids are cut to what tells them apart, and any command takes them so; times are said as ages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import IntEnum
+from itertools import takewhile
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table as Grid
+from rich.text import Text
+
+from colonies.cli.output import Table, text_of
+from colonies.core.wire import ZERO_TIME
+
+SHORT_ID = 12
+"""Characters of an id that are shown: 48 bits, enough for a colony."""
+
+LONG_AGO = 90 * 86_400
+"""Seconds after which a time is shown as a date, not as an age."""
+
+WIDE = 100
+"""Columns of a terminal where an age is said in words."""
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+STYLES = {
+    "success": "green",
+    "approved": "green",
+    "ok": "green",
+    "running": "cyan",
+    "waiting": "yellow",
+    "pending": "yellow",
+    "warning": "yellow",
+    "cancelling": "magenta",
+    "cancelled": "magenta",
+    "failed": "red",
+    "rejected": "red",
+    "problem": "red",
+}
+"""The colours of states, by what is said of them."""
+
+
+def draw_table(table: Table) -> str:
+    """Give a table as wide as the terminal at most."""
+    console = _console()
+    with console.capture() as capture:
+        console.print(_grid(table, console.width))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+@contextmanager
+def live_table() -> Iterator[Callable[[Table | None], None]]:
+    """Give what draws a table again in the place of the last one."""
+    console = _console()
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+
+        def redraw(table: Table | None) -> None:
+            if table is not None:
+                seen = Text(f"{datetime.now().astimezone():%H:%M:%S}, Ctrl-C ends", style="dim")
+                live.update(Group(_grid(table, console.width), seen), refresh=True)
+
+        yield redraw
+
+
+def _console(*, stderr: bool = False) -> Console:
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def _grid(table: Table, width: int) -> Grid:
+    now = datetime.now(UTC)
+    if not table.columns:
+        return _labelled(table.rows, now)
+    ago = " ago" if width >= WIDE else ""
+    grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
+    for column, values in zip(table.columns, columns, strict=True):
+        # Where there is not room for all, what is free text makes it.
+        grid.add_column(_heading(column), no_wrap=_is_firm(column, values))
+    for row in table.rows:
+        cells = zip(table.columns, row, strict=True)
+        grid.add_row(*(_cell(column, value, now, ago) for column, value in cells))
+    return grid
+
+
+def _labelled(rows: Sequence[Sequence[Any]], now: datetime) -> Grid:
+    """Give fields under one another: what is inside of one is indented, 0 and no are left out."""
+    grid = Grid.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    last: list[str] = []
+    for label, value in rows:
+        if not value and value != "" and not isinstance(value, IntEnum):
+            continue
+        path = label.split(".")
+        shared = len(
+            list(takewhile(lambda pair: pair[0] == pair[1], zip(path, last, strict=False)))
+        )
+        for depth in range(shared, len(path) - 1):
+            grid.add_row("  " * depth + path[depth])
+        name = "" if path == last else "  " * (len(path) - 1) + path[-1]
+        grid.add_row(name, _labelled_value(value, now))
+        last = path
+    return grid
+
+
+def _labelled_value(value: Any, now: datetime) -> Text:
+    said = text_of(value)
+    text = Text(said, style=STYLES.get(said, "") if isinstance(value, IntEnum) else "")
+    if isinstance(value, datetime):
+        text.append(f"  {age(value, now, ' ago')}", style="dim")
+    return text
+
+
+def _heading(column: str) -> str:
+    name = column.rpartition(".")[2]
+    return name.removesuffix("_time").removesuffix("_id").replace("_", " ").upper()
+
+
+def _is_firm(column: str, values: Sequence[Any]) -> bool:
+    firm = (int, datetime)  # and with them bool and every enumeration
+    return column.endswith(("_id", "state")) or any(isinstance(one, firm) for one in values)
+
+
+def _cell(column: str, value: Any, now: datetime, ago: str) -> Text:
+    if isinstance(value, datetime):
+        return Text(age(value, now, ago), style="dim")
+    said = text_of(value)
+    if column.endswith("_id"):
+        said = said[:SHORT_ID]
+    is_state = isinstance(value, IntEnum) or column.endswith("state")
+    style = STYLES.get(said, "") if is_state else ""
+    return Text(said, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def age(time: datetime, now: datetime, ago: str = "") -> str:
+    """Say how long ago a time is, or in how long, in one unit."""
+    if time == ZERO_TIME:
+        return "-"
+    seconds = (now - time).total_seconds()
+    if abs(seconds) > LONG_AGO:
+        return f"{time:%Y-%m-%d}"
+    size, unit = next((one for one in _UNITS if abs(seconds) >= one[0]), _UNITS[-1])
+    count = f"{abs(seconds) // size:.0f}{unit}"
+    return f"{count}{ago}" if seconds > -1 else f"in {count}"
