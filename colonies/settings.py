@@ -210,13 +210,32 @@ def load(
 
     Raises Misconfigured naming the setting, where its value came from and what was expected.
     """
-    environ = os.environ if environ is None else environ
-    values = {**_from_file(environ), **_from_environment(environ)}
-    given = {name: value for name, value in (flags or {}).items() if value is not None}
-    values |= {name: (value, flag_of(name)) for name, value in given.items()}
+    values = _values(flags, environ)
     return Settings(
         **{name: _convert(name, value, source) for name, (value, source) in values.items()}
     )
+
+
+def sources(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Say where each setting comes from that is not its default: flag, variable or file."""
+    return {name: source for name, (_, source) in _values(flags, environ).items()}
+
+
+def config_path(environ: Mapping[str, str] | None = None) -> Path:
+    """Give the configuration file, which need not be there."""
+    environ = os.environ if environ is None else environ
+    return Path(environ.get(CONFIG_VARIABLE) or "~/.colonies/config.toml").expanduser()
+
+
+def _values(
+    flags: Mapping[str, Any] | None, environ: Mapping[str, str] | None
+) -> dict[str, tuple[Any, str]]:
+    environ = os.environ if environ is None else environ
+    values = {**_from_file(environ), **_from_environment(environ)}
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    return values | {name: (value, flag_of(name)) for name, value in given.items()}
 
 
 def load_table(name: str, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -227,7 +246,7 @@ def load_table(name: str, environ: Mapping[str, str] | None = None) -> dict[str,
 
 
 def _read_file(environ: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
-    path = Path(environ.get(CONFIG_VARIABLE) or "~/.colonies/config.toml").expanduser()
+    path = config_path(environ)
     try:
         return tomllib.loads(path.read_text()), path
     except FileNotFoundError:

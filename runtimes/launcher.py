@@ -8,7 +8,7 @@ import platform
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
@@ -248,8 +248,8 @@ def _memory() -> int:
         return 0
 
 
-def main() -> None:
-    """Run ``colonies-run``."""
+def main(words: Sequence[str] | None = None) -> None:
+    """Run ``colonies-run``, with these words or those of the command line."""
     command = Plugins(
         name="colonies-run",
         help="Run a runtime: put this machine to work for a colony.",
@@ -258,7 +258,7 @@ def main() -> None:
     )
     command = click.version_option(__version__, prog_name="colonies-run")(command)
     try:
-        command(standalone_mode=True)
+        command(words, standalone_mode=True)
     except ColoniesError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(USAGE)

@@ -24,6 +24,7 @@ PLACES = {
     "attribute": "colonies.cli.attribute",
     "cluster": "colonies.cli.cluster",
     "colony": "colonies.cli.colony",
+    "completion": "colonies.cli.completion",
     "dev": "colonies.cli.server",
     "key": "colonies.cli.key",
     "process": "colonies.cli.process",
@@ -60,8 +61,11 @@ def _run() -> int:
         status: int = cli.main(prog_name="colonies", standalone_mode=False)
     except click.exceptions.Abort:
         return Status.INTERRUPTED
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        output.complain_of_usage(error)
         return error.exit_code
     except ColoniesError as error:
         output.complain(error)

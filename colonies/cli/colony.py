@@ -8,7 +8,9 @@ import click
 
 from colonies.cli import output
 from colonies.cli.command import Noun, Session
+from colonies.cli.ids import Id, colonies
 from colonies.cli.output import Answer
+from colonies.cli.spec import reader_of
 from colonies.core.colony import Colony, Statistics
 from colonies.core.errors import NotFound
 
@@ -18,21 +20,18 @@ def colony() -> None:
     """Colonies: sets of runtimes that trust each other."""
 
 
-def _check_name(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
-    if not name.strip():
-        raise click.BadParameter("expected a name")
-    return name
-
-
 @colony.command("add")
-@click.option(
-    "--name", required=True, callback=_check_name, help="Name for people; need not be unique."
-)
-async def add(session: Session, name: str) -> Answer[Colony]:
+@click.option("--name", default="", help="Name for people; need not be unique.")
+@click.option("--spec", type=click.File("rb"), callback=reader_of(Colony), metavar="FILE",
+              help="Colony in JSON, YAML or TOML, instead of --name.")  # fmt: skip
+async def add(session: Session, name: str, spec: Colony | None) -> Answer[Colony]:
     """Add a colony and print its id. For the hub's owner.
 
     Its key is new and in the keychain, unless --colonyid names somebody else's.
     """
+    name = name or (spec.name if spec else "")
+    if not name.strip():
+        raise click.BadParameter("expected a name", param_hint="--name")
     hub = session.acting_as("server")
     added = await hub.add_colony(session.identity_for("colony"), name)
     return output.identity(added, added.colony_id)
@@ -57,7 +56,7 @@ async def stats(session: Session) -> Answer[Statistics]:
 
 
 @colony.command("rm")
-@click.argument("colony_id", metavar="ID")
+@click.argument("colony_id", cls=Id, listing=colonies, is_named=True, setting="colony_id")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 async def rm(session: Session, colony_id: str, *, yes: bool) -> None:
     """Delete a colony with all its runtimes and processes. For the hub's owner."""

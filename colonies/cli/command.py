@@ -1,35 +1,42 @@
 """What all commands share: settings as options, a session with the hub, one way to answer.
 
 A command is a function of the session and its own parameters that gives an `Answer`, or nothing.
-It is a coroutine when it asks the hub. The client is imported by the first question: help, and what
-is asked of this machine alone, do without.
+It is a coroutine when it asks the hub.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from functools import cache, cached_property
+import os
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
+from typing import Any, NoReturn
 
 import click
 
 from colonies import logs
-from colonies import settings as all_settings
-from colonies.cli import output
+from colonies.cli import aliases, output
+from colonies.cli.ids import Id
 from colonies.cli.output import Answer
+from colonies.cli.session import Session, check_identity
 from colonies.cli.status import Status
-from colonies.core.errors import Forbidden, Misconfigured, NotFound
 from colonies.options import flags_for
-from colonies.settings import KINDS, SETTINGS, Settings, flag_of
+from colonies.settings import KINDS, SETTINGS, flag_of
 
-if TYPE_CHECKING:
-    from colonies.client import Colonies, Keychain
-    from colonies.core.identity import PrivateKey
+__all__ = [
+    "CLIENT",
+    "Command",
+    "Noun",
+    "Program",
+    "Session",
+    "SettingOption",
+    "check_identity",
+    "session_of",
+    "setting_option",
+]
 
 CLIENT = (
     "server_host",
@@ -45,122 +52,11 @@ CLIENT = (
 )
 """The settings that matter to whoever asks a hub."""
 
+GIVEN, ENVIRON = f"{__name__}.given", f"{__name__}.environ"
+"""Where a context keeps what flags say, and what stands in for the environment."""
+
 _ALSO = {"tls": (" /--insecure",), "verbose": ("-v",)}
 """Shorter spellings of some flags."""
-
-_GIVEN = f"{__name__}.given"
-
-_IDENTITY = re.compile(r"[0-9a-f]{64}", re.ASCII)
-
-Role = Literal["server", "colony", "runtime"]
-
-T = TypeVar("T")
-
-
-class Session:
-    """One run of one command: its settings, and the hub as one identity sees it."""
-
-    def __init__(self, settings: Settings, given: Mapping[str, Any]) -> None:
-        self.settings = settings
-        self.given = given
-        self._signature = ""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, Forbidden) and self._signature:
-            error.add_note(self._signature)
-        if "hub" in vars(self):
-            await self.hub.close()
-
-    @cached_property
-    def hub(self) -> Colonies:
-        """The hub, as anybody sees it."""
-        from colonies.client import connect  # noqa: PLC0415 - see the module's docstring
-
-        return connect(self.settings)
-
-    @cached_property
-    def keychain(self) -> Keychain:
-        """The keys that are here."""
-        from colonies.client import Keychain  # noqa: PLC0415 - see the module's docstring
-
-        return Keychain.of(self.settings)
-
-    @property
-    def colony_id(self) -> str:
-        """The colony that the command is about."""
-        if not self.settings.colony_id:
-            raise _missing("colony", SETTINGS["colony_id"].env)
-        return self.settings.colony_id
-
-    def acting_as(self, *roles: Role) -> Colonies:
-        """Give the hub as seen by the first of these roles whose key is here.
-
-        Nobody stands in for one that is named by a flag.
-        """
-        refusals = []
-        for role in roles:
-            try:
-                key = self._key_of(role)
-            except Misconfigured as error:
-                if self.given.get("runtime_id") and role == "runtime":
-                    raise
-                refusals.append(error)
-                continue
-            self._signature = f"signed as {role} <{key.id}>, whose key is {self._origin(role)}"
-            return self.hub.acting_as(key)
-        raise refusals[0]
-
-    async def read(self, question: Callable[[Colonies], Awaitable[T]]) -> T:
-        """Ask what the colony's runtimes and its owner may know, as whoever's key is here.
-
-        Where the hub refuses the runtime, or has nothing for it to know of, the owner asks, unless
-        the runtime is named by a flag.
-        """
-        hub = self.acting_as("runtime", "colony")
-        try:
-            return await question(hub)
-        except (Forbidden, NotFound):
-            owner = None if self.given.get("runtime_id") else self._owner()
-            if owner is None or (hub.key and hub.key.id == owner.id):
-                raise
-        return await question(self.acting_as("colony"))
-
-    def identity_for(self, role: Role) -> str:
-        """Give the identity given by flag, else that of a new key in the keychain."""
-        given: str | None = self.given.get(f"{role}_id")
-        if given is not None:
-            return check_identity(given, flag_of(f"{role}_id"))
-        from colonies.core.identity import PrivateKey  # noqa: PLC0415 - as the client
-
-        key = PrivateKey.generate()
-        self.keychain.add(key)
-        return key.id
-
-    def _owner(self) -> PrivateKey | None:
-        try:
-            return self._key_of("colony")
-        except Misconfigured:
-            return None
-
-    def _key_of(self, role: Role) -> PrivateKey:
-        if not (getattr(self.settings, f"{role}_id") or getattr(self.settings, f"{role}_prvkey")):
-            raise _missing(role, SETTINGS[f"{role}_id"].env, SETTINGS[f"{role}_prvkey"].env)
-        from colonies.client.keychain import find_key  # noqa: PLC0415 - see the module's docstring
-
-        return find_key(self.settings, role)
-
-    def _origin(self, role: Role) -> str:
-        if getattr(self.settings, f"{role}_prvkey"):
-            return f"from {SETTINGS[f'{role}_prvkey'].env}"
-        return f"in {self.keychain.folder}"
 
 
 class SettingOption(click.Option):
@@ -182,7 +78,7 @@ class SettingOption(click.Option):
 
     def _remember(self, ctx: click.Context, _param: click.Parameter, value: Any) -> None:
         if value is not None:
-            ctx.meta.setdefault(_GIVEN, {})[self._setting] = value
+            ctx.meta.setdefault(GIVEN, {})[self._setting] = value
 
 
 @cache
@@ -235,14 +131,22 @@ class Command(_Sections):
         options = [setting_option(name) for name in settings if flag_of(name) not in taken]
         super().__init__(name, params=[*own, *options], callback=callback, **kwargs)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command's words, those of the reference too."""
+        noun = ctx.parent.command.name if ctx.parent else ""
+        read = aliases.translate(f"{noun} {self.name}", args)
+        ctx.meta.setdefault(ENVIRON, {}).update(read.variables)
+        for remark in () if ctx.resilient_parsing else read.remarks:
+            output.note(remark)
+        return super().parse_args(ctx, read.words)
+
     def invoke(self, ctx: click.Context) -> Status:
         """Run the command and print its answer."""
         as_json, full = ctx.params.pop("as_json", False), ctx.params.pop("full", False)
         pause = ctx.params.pop("watch", None)
-        given = ctx.meta.get(_GIVEN, {})
-        settings = all_settings.load(given)
-        logs.configure(verbose=settings.verbose, quiet=self._is_asking or self._is_answering)
-        session = Session(settings, given)
+        session = session_of(ctx)
+        is_quiet = self._is_asking or self._is_answering
+        logs.configure(verbose=session.settings.verbose, quiet=is_quiet)
         if not self._is_asking:
             return output.show(self._call(session, **ctx.params), as_json=as_json, full=full)
         try:
@@ -257,7 +161,9 @@ class Command(_Sections):
 
     async def _ask(self, session: Session, params: Mapping[str, Any]) -> Answer[Any] | None:
         async with session:
-            answer: Answer[Any] | None = await self._call(session, **params)
+            answer: Answer[Any] | None = await self._call(
+                session, **await self._whole(session, params)
+            )
         return answer
 
     async def _watch(
@@ -270,10 +176,25 @@ class Command(_Sections):
         full: bool,
     ) -> NoReturn:
         async with session:
+            whole = await self._whole(session, params)
             with output.showing(as_json=as_json, full=full) as show:
                 while True:
-                    show(await self._call(session, **params))
+                    show(await self._call(session, **whole))
                     await asyncio.sleep(pause)
+
+    async def _whole(self, session: Session, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Give the parameters with whole ids where there were beginnings or names."""
+        whole = dict(params)
+        for param in self.params:
+            if isinstance(param, Id) and param.name:
+                whole[param.name] = await param.find(session, whole[param.name])
+        return whole
+
+
+def session_of(ctx: click.Context) -> Session:
+    """Make the session of a command."""
+    environ = {**os.environ, **ctx.meta.get(ENVIRON, {})}
+    return Session.of(ctx.meta.get(GIVEN, {}), environ)
 
 
 def _list_options() -> list[click.Parameter]:
@@ -297,6 +218,19 @@ class Noun(_Sections, click.Group):
         super().__init__(*args, **kwargs)
         self.params += [setting_option(name, hidden=not shows_settings) for name in CLIENT]
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command of a word, as we or the reference call it."""
+        words = aliases.command(self.name or "", args)
+        is_known = words[0].startswith("-") or self.get_command(ctx, words[0]) is not None
+        if not is_known and not ctx.resilient_parsing:
+            known = [*self.list_commands(ctx), *aliases.verbs_of(self.name or "")]
+            near = get_close_matches(words[0], known, 1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"there is no command {words[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, words)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, then the commands."""
         _Sections.format_options(self, ctx, formatter)
@@ -315,24 +249,20 @@ class Program(Noun):
         del ctx
         return list(self._places)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a noun, or say what there is instead of one that is gone."""
+        if instead := aliases.GONE.get(" ".join(args[:2])):
+            raise click.UsageError(f"there is no {' '.join(args[:2])!r}: {instead}", ctx)
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a noun: the thing of that name in its module."""
         del ctx
-        if cmd_name not in self._places:
+        name = aliases.NOUNS.get(cmd_name, cmd_name)
+        place = {**self._places, **aliases.PLACES}.get(name)
+        if place is None:
             return None
-        command: click.Command = getattr(import_module(self._places[cmd_name]), cmd_name)
+        command: click.Command = getattr(import_module(place), name)
         return command
-
-
-def check_identity(text: str, source: str) -> str:
-    """Give the text if it is an identity; what is not names where it came from."""
-    if not _IDENTITY.fullmatch(text):
-        raise Misconfigured(f"{source}: expected 64 lower-case hex characters, not {text!r}")
-    return text
-
-
-def _missing(role: Role, *variables: str) -> Misconfigured:
-    flag, ways = flag_of(f"{role}_id"), " or ".join(variables)
-    return Misconfigured(
-        f"which {role}? Give {flag} or set {ways}, or paste what `colonies dev` prints"
-    )

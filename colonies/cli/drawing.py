@@ -14,10 +14,21 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
 from rich.table import Table as Grid
 from rich.text import Text
 
-from colonies.cli.output import Table, text_of
+from colonies.cli.output import Progress, Table, printable, text_of
 from colonies.core.wire import ZERO_TIME
 
 SHORT_ID = 12
@@ -68,6 +79,35 @@ def live_table() -> Iterator[Callable[[Table | None], None]]:
                 live.update(Group(_grid(table, console.width), seen), refresh=True)
 
         yield redraw
+
+
+class Bar(Progress):
+    """How far something is, drawn."""
+
+    is_shown = True
+
+    def __init__(self, drawn: Bars, task: TaskID) -> None:
+        self._drawn = drawn
+        self._task = task
+
+    def __call__(self, done: int = 0, text: str = "") -> None:
+        """Draw how far it is."""
+        self._drawn.update(
+            self._task, completed=done, description=printable(text) if text else None
+        )
+
+
+@contextmanager
+def bar(text: str, total: int | None) -> Iterator[Progress]:
+    """Draw on standard error how far something is, and nothing of it afterwards."""
+    columns: list[ProgressColumn] = [
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+    ]
+    if total is not None:
+        columns += [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    with Bars(*columns, TimeElapsedColumn(), console=_console(stderr=True), transient=True) as bars:
+        yield Bar(bars, bars.add_task(text, total=total))
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -57,9 +57,13 @@ def id_(session: Session, identity: str) -> Answer[Key]:
 
 
 @key.command("import", settings=LOCAL)
-def import_(session: Session) -> Answer[Key]:
+@click.option("--prvkey", default="", hidden=True)
+@click.option("--id", "identity", default="", hidden=True)
+def import_(session: Session, prvkey: str, identity: str) -> Answer[Key]:
     """Keep the private key (hex) on standard input in the keychain and print its id."""
-    taken = _read()
+    taken = PrivateKey(prvkey) if prvkey else _read()
+    if identity not in ("", taken.id):
+        raise click.UsageError(f"that is the key of <{taken.id}>, not of <{identity}>")
     session.keychain.add(taken)
     return _answer(taken.id)
 

@@ -116,6 +116,31 @@ def showing(*, as_json: bool, full: bool) -> Iterator[Callable[[Answer[Any]], No
     yield print_changed
 
 
+class Progress:
+    """How far something is, shown or not; call it with what is done, and what is to be said."""
+
+    is_shown = False
+
+    def __call__(self, done: int = 0, text: str = "") -> None:
+        """Tell how far it is."""
+
+
+@contextmanager
+def progress(text: str, total: int | None = None) -> Iterator[Progress]:
+    """Show people how far something is, while it lasts; without a total, that it goes on."""
+    drawing = _drawing(sys.stderr)
+    if drawing is None:
+        yield Progress()
+        return
+    with drawing.bar(text, total) as shown:
+        yield shown
+
+
+def looks_at_answer() -> bool:
+    """Whether people look at the answer."""
+    return is_terminal(sys.stdout)
+
+
 def say(text: str) -> None:
     """Print a part of the answer at once."""
     try:
@@ -136,9 +161,20 @@ def note(text: str, *, end: str = "\n") -> None:
 
 def complain(error: Exception) -> None:
     """Say in one line what went wrong."""
-    remarks = [str(error), *getattr(error, "__notes__", ())]
+    _complain("; ".join([str(error), *getattr(error, "__notes__", ())]))
+
+
+def complain_of_usage(error: click.ClickException) -> None:
+    """Say what is wrong with the words of a command, and where to read about it."""
+    text = error.format_message().removesuffix(".")
+    _complain(text[:1].lower() + text[1:])
+    if context := getattr(error, "ctx", None):
+        note(f"help: {context.command_path} --help")
+
+
+def _complain(text: str) -> None:
     label = click.style("error:", fg="red", bold=True) if has_colours(sys.stderr) else "error:"
-    note(f"{label} {printable('; '.join(remarks))}")
+    note(f"{label} {printable(text)}")
 
 
 def is_terminal(stream: Any) -> bool:
@@ -202,9 +238,9 @@ def _for_people(answer: Answer[Any], *, full: bool) -> str:
     return drawing.draw_table(answer.table) if drawing else "\n".join(answer.lines)
 
 
-def _drawing() -> ModuleType | None:
+def _drawing(stream: Any = None) -> ModuleType | None:
     """Give what draws, where people look and rich is installed."""
-    if not is_terminal(sys.stdout):
+    if not is_terminal(stream or sys.stdout):
         return None
     try:
         from colonies.cli import drawing  # noqa: PLC0415 - who pipes does not wait for it

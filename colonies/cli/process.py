@@ -5,18 +5,19 @@ What stands in a spec is read in `spec.py`; how an end is waited for is in `wait
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from colonies.cli import output
+from colonies.cli import output, submitting
 from colonies.cli.command import Noun, Session
+from colonies.cli.ids import Id, processes
 from colonies.cli.output import Answer
-from colonies.cli.spec import is_for_somebody, make_spec, read_pairs, read_spec
+from colonies.cli.spec import is_for_somebody, make_spec, read_pairs, read_spec, read_specs
 from colonies.cli.status import Status, status_of
+from colonies.cli.submitting import TIMEOUT_HELP, Submitted, check_wait, submit_options
 from colonies.cli.waiting import Patience, ended, wait_for_end
 from colonies.core.errors import Conflict, NotFound, TimedOut
 from colonies.core.explanation import Explanation
@@ -26,10 +27,7 @@ from colonies.core.process import Process, ProcessSpec, State
 if TYPE_CHECKING:
     from colonies.client import Colonies
 
-F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-
-TIMEOUT_HELP = "Longest wait for its end, in seconds (default: no limit)."
 
 STATES = {state.name.lower(): state for state in State}
 
@@ -39,50 +37,26 @@ def process() -> None:
     """Processes: what shall be done, and how far it has come."""
 
 
-def _check_wait(ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not ctx.params["wait"]:
-        raise click.UsageError("--timeout is how long to --wait")
-    return value
-
-
-def _waiting(function: F) -> F:
-    timeout = click.option(
-        "--timeout",
-        type=float,
-        callback=_check_wait,
-        help=TIMEOUT_HELP,
-    )
-    wait = click.option(
-        "--wait",
-        is_flag=True,
-        is_eager=True,
-        help="Wait for its end and print its output, or its errors and exit with 1.",
-    )
-    return wait(timeout(function))
-
-
 @process.command("submit")
-@click.option(
-    "--spec",
-    required=True,
-    type=click.File("rb"),
-    callback=read_spec,
-    metavar="FILE",
-    help="ProcessSpec in JSON; - is standard input.",
-)
-@_waiting
+@click.option("--spec", type=click.File("rb"), callback=read_spec, metavar="FILE",
+              help="ProcessSpec in JSON, YAML or TOML; - is standard input.")  # fmt: skip
+@click.option("--from", "specs", type=click.File("rb"), callback=read_specs, metavar="FILE",
+              help="Many: a ProcessSpec in JSON on each line.")  # fmt: skip
+@submit_options
 async def submit(
-    session: Session, spec: ProcessSpec, *, wait: bool, timeout: float | None
-) -> Answer[Process]:
-    """Submit a process as a file says and print its id. For the colony's runtimes.
+    session: Session, spec: ProcessSpec | None, specs: list[ProcessSpec] | None, **how: Any
+) -> Answer[Submitted]:
+    """Submit a process, or many, as a file says and print its id. For the colony's runtimes.
 
-    The colony may be left out of the file; it is then that of --colonyid.
+    The colony may be left out of the file; it is then that of --colonyid. With many, ids go to
+    standard output and a summary to standard error; with --wait, all outputs do in their order.
     """
-    from colonies.client.work import in_colony  # noqa: PLC0415 - help does without the client
-
-    if not spec.conditions.colony_id:
-        spec = in_colony(spec, session.colony_id)
-    return await _submit(session, spec, wait=wait, timeout=timeout)
+    if (spec is None) == (specs is None):
+        raise click.UsageError("give --spec FILE for one process, or --from FILE for many")
+    if specs is not None:
+        how["count"] = how["count"] or 1
+    wanted = [spec] if spec is not None else specs or []
+    return await submitting.submit(session, _in_colony(session, wanted), **how)
 
 
 @process.command("run")
@@ -105,23 +79,22 @@ async def submit(
 @click.option("--mem", type=int, default=0, help="MiB of memory the runtime must have.")
 @click.option("--gpus", type=int, default=0, help="GPUs the runtime must have.")
 @click.option("--name", default="", help="Name for people.")
-@_waiting
-async def run(
-    session: Session, *, wait: bool, timeout: float | None, **fields: Any
-) -> Answer[Process]:
+@submit_options
+async def run(session: Session, **fields: Any) -> Answer[Submitted]:
     """Submit a call of FUNC with ARGS and print its id. For the colony's runtimes.
 
     ARGS that read as JSON are taken as such by whoever runs them, all others as text. Put "--"
     before ARGS that begin with a dash.
     """
+    how = {name: fields.pop(name) for name in submitting.OPTIONS}
     spec = make_spec(session.colony_id, fields)
     if not is_for_somebody(spec):
         raise click.UsageError("who may run it? Give --type or --only")
-    return await _submit(session, spec, wait=wait, timeout=timeout)
+    return await submitting.submit(session, [spec], **how)
 
 
 @process.command("wait")
-@click.argument("process_id", metavar="ID")
+@click.argument("process_id", cls=Id, listing=processes)
 @click.option("--timeout", type=float, help="Longest wait, in seconds (default: no limit).")
 async def wait(session: Session, process_id: str, timeout: float | None) -> Answer[Process]:
     """Wait until a process has ended and print its output. For the colony's runtimes and its owner.
@@ -133,7 +106,7 @@ async def wait(session: Session, process_id: str, timeout: float | None) -> Answ
 
 
 @process.command("get")
-@click.argument("process_id", metavar="ID")
+@click.argument("process_id", cls=Id, listing=processes)
 @click.option("--output", "only_output", is_flag=True, help="Print its output and nothing else.")
 async def get(
     session: Session, process_id: str, *, only_output: bool
@@ -172,7 +145,7 @@ async def ls(session: Session, state: str | None, count: int) -> Answer[Sequence
 
 
 @process.command("why")
-@click.argument("process_id", metavar="ID")
+@click.argument("process_id", cls=Id, listing=processes)
 async def why(session: Session, process_id: str) -> Answer[Explanation]:
     """Say why a process is in its state, and what it waits for.
 
@@ -183,7 +156,7 @@ async def why(session: Session, process_id: str) -> Answer[Explanation]:
 
 
 @process.command("history", is_list=True)
-@click.argument("process_id", metavar="ID")
+@click.argument("process_id", cls=Id, listing=processes)
 async def history(session: Session, process_id: str) -> Answer[Sequence[Event]]:
     """List what has happened to a process, oldest first. For the colony's runtimes and its owner.
 
@@ -194,10 +167,10 @@ async def history(session: Session, process_id: str) -> Answer[Sequence[Event]]:
 
 
 @process.command("cancel")
-@click.argument("process_ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("process_ids", cls=Id, listing=processes, metavar="ID...", nargs=-1)
 @click.option("--reason", default="", help="Why, for whoever waits for it or asks.")
 @click.option("--wait", is_flag=True, is_eager=True, help="Wait until they have ended.")
-@click.option("--timeout", type=float, callback=_check_wait, help=TIMEOUT_HELP)
+@click.option("--timeout", type=float, callback=check_wait, help=TIMEOUT_HELP)
 async def cancel(
     session: Session,
     process_ids: tuple[str, ...],
@@ -249,7 +222,7 @@ async def assign(session: Session, timeout: int, *, latest: bool) -> Answer[Proc
 
 
 @process.command("close")
-@click.argument("process_id", metavar="ID")
+@click.argument("process_id", cls=Id, listing=processes)
 @click.option("--out", "texts", multiple=True, metavar="TEXT", help="An output; repeatable.")
 async def close(session: Session, process_id: str, texts: tuple[str, ...]) -> None:
     """End a process as successful. For the runtime that runs it."""
@@ -257,7 +230,7 @@ async def close(session: Session, process_id: str, texts: tuple[str, ...]) -> No
 
 
 @process.command("fail")
-@click.argument("process_id", metavar="ID")
+@click.argument("process_id", cls=Id, listing=processes)
 @click.option("--error", "texts", multiple=True, metavar="TEXT", help="A reason; repeatable.")
 async def fail(session: Session, process_id: str, texts: tuple[str, ...]) -> None:
     """End a process as failed. For the runtime that runs it."""
@@ -265,7 +238,7 @@ async def fail(session: Session, process_id: str, texts: tuple[str, ...]) -> Non
 
 
 @process.command("rm")
-@click.argument("process_id", metavar="[ID]", default="")
+@click.argument("process_id", cls=Id, listing=processes, metavar="[ID]", required=False)
 @click.option("--all", "is_all", is_flag=True, help="All of the colony.")
 @click.option("--yes", is_flag=True, help="Do not ask about all.")
 async def rm(session: Session, process_id: str, *, is_all: bool, yes: bool) -> None:
@@ -285,19 +258,10 @@ async def rm(session: Session, process_id: str, *, is_all: bool, yes: bool) -> N
     await hub.delete_all_processes(session.colony_id)
 
 
-async def _submit(
-    session: Session, spec: ProcessSpec, *, wait: bool, timeout: float | None
-) -> Answer[Process]:
-    hub = session.acting_as("runtime")
-    submitted = await hub.submit_process_spec(spec)
-    if not wait:
-        return output.identity(submitted, submitted.process_id)
-    try:
-        return ended(await wait_for_end(hub, submitted.process_id, Patience(timeout)))
-    except asyncio.CancelledError:
-        goes_on = f"process <{submitted.process_id}> goes on"
-        output.note(f"{goes_on}; to end it: colonies process cancel {submitted.process_id}")
-        raise
+def _in_colony(session: Session, specs: list[ProcessSpec]) -> list[ProcessSpec]:
+    from colonies.client.work import in_colony  # noqa: PLC0415 - help does without the client
+
+    return [one if one.conditions.colony_id else in_colony(one, session.colony_id) for one in specs]
 
 
 async def _of_state(state: State, count: int, colony_id: str, hub: Colonies) -> list[Process]:

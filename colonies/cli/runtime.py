@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+import msgspec
 
 from colonies.cli import output
 from colonies.cli.command import Noun, Session
+from colonies.cli.ids import Id, runtimes
 from colonies.cli.output import Answer
+from colonies.cli.spec import reader_of
 from colonies.core.runtime import Runtime
 
 
@@ -19,23 +22,31 @@ def runtime() -> None:
 
 
 @runtime.command("add")
-@click.option("--name", required=True, help="Name, unique in the colony.")
-@click.option("--type", "runtime_type", required=True, help="Type of the processes it takes.")
-@click.option("--cores", type=int, default=0, help="Cores it has.")
-@click.option("--mem", type=int, default=0, help="Memory it has, in MiB.")
-@click.option("--gpus", type=int, default=0, help="GPUs it has.")
-@click.option("--cpu", default="", help="Model of its CPU.")
-@click.option("--gpu", default="", help="Model of its GPUs.")
+@click.option("--spec", type=click.File("rb"), callback=reader_of(Runtime), metavar="FILE",
+              help="Runtime in JSON, YAML or TOML; the options below go before it.")  # fmt: skip
+@click.option("--name", help="Name, unique in the colony.")
+@click.option("--type", "runtime_type", help="Type of the processes it takes.")
+@click.option("--cores", type=int, help="Cores it has.")
+@click.option("--mem", type=int, help="Memory it has, in MiB.")
+@click.option("--gpus", type=int, help="GPUs it has.")
+@click.option("--cpu", help="Model of its CPU.")
+@click.option("--gpu", help="Model of its GPUs.")
 @click.option("--approve", "is_approved", is_flag=True, help="Let it in at once.")
-async def add(session: Session, *, is_approved: bool, **fields: Any) -> Answer[Runtime]:
+async def add(
+    session: Session, spec: Runtime | None, *, is_approved: bool, **fields: Any
+) -> Answer[Runtime]:
     """Add a runtime and print its id. For the colony's owner.
 
     Its key is new and in the keychain, unless --runtimeid names another machine's.
     """
+    given = {name: value for name, value in fields.items() if value is not None}
+    runtime = msgspec.structs.replace(spec or Runtime(), colony_id=session.colony_id, **given)
+    for name, flag in (("name", "--name"), ("runtime_type", "--type")):
+        if not getattr(runtime, name):
+            raise click.UsageError(f"missing option {flag}")
     hub = session.acting_as("colony")
-    colony_id = session.colony_id
     runtime_id = session.identity_for("runtime")
-    added = await hub.add_runtime(Runtime(runtime_id=runtime_id, colony_id=colony_id, **fields))
+    added = await hub.add_runtime(msgspec.structs.replace(runtime, runtime_id=runtime_id))
     if is_approved:
         await hub.approve_runtime(runtime_id)
         added = await hub.get_runtime(runtime_id)
@@ -43,14 +54,14 @@ async def add(session: Session, *, is_approved: bool, **fields: Any) -> Answer[R
 
 
 @runtime.command("approve")
-@click.argument("runtime_id", metavar="ID")
+@click.argument("runtime_id", cls=Id, listing=runtimes, is_named=True, setting="runtime_id")
 async def approve(session: Session, runtime_id: str) -> None:
     """Let a runtime in. For the colony's owner."""
     await session.acting_as("colony").approve_runtime(runtime_id)
 
 
 @runtime.command("reject")
-@click.argument("runtime_id", metavar="ID")
+@click.argument("runtime_id", cls=Id, listing=runtimes, is_named=True, setting="runtime_id")
 async def reject(session: Session, runtime_id: str) -> None:
     """Shut a runtime out. For the colony's owner."""
     await session.acting_as("colony").reject_runtime(runtime_id)
@@ -65,14 +76,22 @@ async def ls(session: Session) -> Answer[Sequence[Runtime]]:
 
 
 @runtime.command("get")
-@click.argument("runtime_id", metavar="ID")
+@click.argument("runtime_id", cls=Id, listing=runtimes, is_named=True, setting="runtime_id")
 async def get(session: Session, runtime_id: str) -> Answer[Runtime]:
     """Show a runtime. For its fellows and the colony's owner."""
     return output.view(await session.read(lambda hub: hub.get_runtime(runtime_id)))
 
 
+@runtime.command("resolve")
+@click.argument("name", cls=Id, listing=runtimes, is_named=True, metavar="NAME")
+async def resolve(session: Session, name: str) -> Answer[Runtime]:
+    """Print the id of the runtime of that name. For its fellows and the colony's owner."""
+    found = await session.read(lambda hub: hub.get_runtime(name))
+    return output.identity(found, found.runtime_id)
+
+
 @runtime.command("rm")
-@click.argument("runtime_id", metavar="ID")
+@click.argument("runtime_id", cls=Id, listing=runtimes, is_named=True, setting="runtime_id")
 async def rm(session: Session, runtime_id: str) -> None:
     """Delete a runtime; what it was running returns to the queue. For the colony's owner."""
     await session.acting_as("colony").delete_runtime(runtime_id)

@@ -1,31 +1,62 @@
-"""Specs of processes as people write them: in a file, or as options of a command.
+"""Specs as people write them: in a file of JSON, YAML or TOML, or as options of a command.
 
-A hub passes over what it does not know; here it is refused, as it was meant to do something.
+A hub passes over what it does not know; here it is refused, as it was meant to do something. What
+is wrong is named by its path in the file.
 """
 
 from __future__ import annotations
 
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin
 
 import click
 import msgspec
 
 from colonies.core import wire
-from colonies.core.errors import Malformed
+from colonies.core.errors import Malformed, Misconfigured
 from colonies.core.process import Conditions, ProcessSpec
 
+T = TypeVar("T")
 
-def read_spec(_ctx: click.Context, _param: click.Parameter, file: Any) -> ProcessSpec:
-    """Read an option that is a file with a spec; what is wrong in it is named by its path."""
-    raw = file.read()
-    try:
-        spec = wire.decode(raw, ProcessSpec)
-        _check_names(wire.decode(raw, dict), ProcessSpec)
-        _check_whole(spec)
-    except Malformed as error:
-        raise Malformed(f"{file.name}: {error}", field=error.field) from error
-    return spec
+LONGEST_SHOWN = 40
+"""Characters of a wrong value that are shown."""
+
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def read_spec(_ctx: click.Context, _param: click.Parameter, file: Any) -> ProcessSpec | None:
+    """Read an option that is a file with the spec of a process."""
+    return None if file is None else read_file(file, ProcessSpec, check_whole)
+
+
+def read_specs(_ctx: click.Context, _param: click.Parameter, file: Any) -> list[ProcessSpec] | None:
+    """Read an option that is a file with a spec in JSON on each line; empty lines are none."""
+    if file is None:
+        return None
+    specs = []
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            with _at(f"{file.name}:{number}"):
+                specs.append(_convert(_from_json(line), ProcessSpec, check_whole))
+    return specs
+
+
+def reader_of(kind: type[T]) -> Callable[[click.Context, click.Parameter, Any], T | None]:
+    """Give what reads an option that is a file with something of this kind."""
+    return lambda _ctx, _param, file: None if file is None else read_file(file, kind)
+
+
+def read_file(file: Any, kind: type[T], check: Callable[[T], None] | None = None) -> T:
+    """Read an open file into a kind of Struct, or a list of them; raise Malformed or Misconfigured.
+
+    Its name says what it is written in; without one (``-``) it is JSON or YAML.
+    """
+    with _at(file.name):
+        return _convert(_parse(file.name, file.read()), kind, check)
 
 
 def read_pairs(
@@ -52,22 +83,103 @@ def is_for_somebody(spec: ProcessSpec) -> bool:
     return bool(conditions.runtime_type or conditions.runtime_ids)
 
 
-def _check_names(value: dict[str, Any], kind: type[msgspec.Struct], prefix: str = "") -> None:
-    """Refuse fields that a hub would pass over: who writes one means something by it."""
-    known = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
-    for name, inner in value.items():
-        path = f"{prefix}{name}"
-        if name not in known:
-            near = get_close_matches(name.lower(), known, 1)
-            hint = f", did you mean {near[0]}?" if near else ""
-            raise Malformed(f"{path}: there is no such field{hint}", field=path)
-        if isinstance(inner, dict) and known[name] is Conditions:
-            _check_names(inner, Conditions, f"{path}.")
-
-
-def _check_whole(spec: ProcessSpec) -> None:
+def check_whole(spec: ProcessSpec) -> None:
+    """Refuse a spec that nobody could run; raise Malformed."""
     if not spec.func:
         raise Malformed("func: what shall be done? Give the name of a function", field="func")
     if not is_for_somebody(spec):
         expected = "conditions.runtimetype or conditions.runtimeids"
         raise Malformed(f"who may run it? Give {expected}", field="conditions")
+
+
+class _at:  # noqa: N801 - it reads as what it does
+    """Say in front of what is wrong where it stands."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Malformed):
+            raise Malformed(f"{self._place}: {error}", field=error.field) from error
+        if isinstance(error, OSError | Misconfigured):
+            raise Misconfigured(f"{self._place}: {error}") from error
+
+
+def _parse(name: str, raw: bytes) -> Any:
+    ending = name.rpartition(".")[2].lower()
+    if ending == "toml":
+        return _from_toml(raw)
+    if ending in ("yaml", "yml") or (ending != "json" and raw.lstrip()[:1] not in (b"{", b"[")):
+        return _from_yaml(raw)
+    return _from_json(raw)
+
+
+def _from_json(raw: bytes) -> Any:
+    return wire.decode(raw, Any)
+
+
+def _from_toml(raw: bytes) -> Any:
+    try:
+        return tomllib.loads(raw.decode())
+    except ValueError as error:
+        raise Malformed(f"expected TOML: {error}") from error
+
+
+def _from_yaml(raw: bytes) -> Any:
+    try:
+        import yaml  # noqa: PLC0415 - an extra, and few write it
+    except ModuleNotFoundError as error:
+        raise Misconfigured("expected JSON; for YAML, run: pip install 'colonies[cli]'") from error
+    try:
+        return yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError) as error:
+        raise Malformed(f"expected YAML: {' '.join(str(error).split())}") from error
+
+
+def _convert(value: Any, kind: type[T], check: Callable[[T], None] | None) -> T:
+    for path, name, known in _unknown_names(value, kind):
+        near = get_close_matches(name.lower(), known, 1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise Malformed(f"{path}: there is no such field{hint}", field=path)
+    try:
+        converted = wire.decode(wire.encode(value), kind)
+    except Malformed as error:
+        raise Malformed(f"{error}{_got(value, error)}", field=error.field) from error
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise Malformed(f"expected what JSON can say: {error}") from error
+    if check:
+        check(converted)
+    return converted
+
+
+def _unknown_names(value: Any, kind: Any, path: str = "") -> Iterator[tuple[str, str, list[str]]]:
+    """Find the fields that a hub would pass over: their paths, names, and what there is instead."""
+    if isinstance(value, list) and get_origin(kind) is list:
+        for index, item in enumerate(value):
+            yield from _unknown_names(item, get_args(kind)[0], f"{path}[{index}]")
+    if not (isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, wire.Wire)):
+        return
+    known = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    for name, inner in value.items():
+        below = f"{path}.{name}".lstrip(".")
+        if name in known:
+            yield from _unknown_names(inner, known[name], below)
+        else:
+            yield below, str(name), list(known)
+
+
+def _got(value: Any, error: Malformed) -> str:
+    """Give what stands in the place of a fault, and how to write it if text was expected."""
+    for name, index in _STEP.findall(error.field):
+        try:
+            value = value[name or int(index)]
+        except (LookupError, TypeError):
+            return ""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    shown = text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+    got = f" {shown}" if ", got" in str(error) else f", got {shown}"
+    is_bare = "expected str" in str(error) and isinstance(value, bool | int | float)
+    return f'{got}; write "{text}"' if is_bare else got

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from colonies.cli import output
 from colonies.cli.output import Answer, printable
 from colonies.cli.status import Status
-from colonies.core.errors import DeadlineExceeded, TimedOut
+from colonies.core.errors import ColoniesError, DeadlineExceeded, TimedOut
 from colonies.core.explanation import Explanation
 from colonies.core.process import Process, State
 
@@ -22,6 +25,13 @@ REASONS_TIMEOUT = 3.0
 """Seconds that the hub has to say them: whoever waits here has waited long enough."""
 
 
+MOST_FOLLOWED = 200
+"""Processes that are waited for at once."""
+
+FIRST_LOOK, LATER_LOOKS = 2.0, 5.0
+"""Seconds before whoever looks is told why they wait, and between the times after that."""
+
+
 class Patience:
     """How many seconds somebody waits from now on; None is for ever."""
 
@@ -30,17 +40,24 @@ class Patience:
         self._since = time.monotonic()
 
     @property
+    def spent(self) -> float:
+        """The seconds that have passed."""
+        return time.monotonic() - self._since
+
+    @property
     def left(self) -> float | None:
         """The seconds that are left."""
         if self.seconds is None:
             return None
-        return max(0.0, self.seconds - (time.monotonic() - self._since))
+        return max(0.0, self.seconds - self.spent)
 
 
 async def wait_for_end(hub: Colonies, process_id: str, patience: Patience) -> Process:
     """Wait until a process has ended; raise TimedOut, which says why it has not."""
     try:
-        return await hub.wait_for(process_id, patience.left)
+        with output.progress("waiting for its end") as progress:
+            async with _explained(hub, process_id, progress):
+                return await hub.wait_for(process_id, patience.left)
     except DeadlineExceeded:
         raise
     except TimeoutError:
@@ -55,6 +72,38 @@ async def wait_for_end(hub: Colonies, process_id: str, patience: Patience) -> Pr
     raise TimedOut(f"{unended}, still {_standing(explanation)}")
 
 
+async def wait_for_all(hub: Colonies, ids: Sequence[str], patience: Patience) -> list[Process]:
+    """Wait until processes have ended; give them in the same order.
+
+    Raises TimedOut, which says how many have not. So many are followed at once that the others
+    have ended, more or less, when their turn comes.
+    """
+    ended: dict[str, Process] = {}
+    coming = iter(ids)
+
+    async def follow() -> None:
+        for process_id in coming:
+            ended[process_id] = await hub.wait_for(process_id)
+            progress(len(ended))
+
+    try:
+        with output.progress("waiting for their ends", len(ids)) as progress:
+            async with asyncio.timeout(patience.left), asyncio.TaskGroup() as tasks:
+                for _ in range(min(MOST_FOLLOWED, len(ids))):
+                    tasks.create_task(follow())
+    except* TimeoutError as errors:
+        first = errors.exceptions[0]
+        if isinstance(first, DeadlineExceeded):
+            raise first from None
+        left = len(ids) - len(ended)
+        raise TimedOut(
+            f"{left} of {len(ids)} have not ended after {patience.seconds:g} s"
+        ) from None
+    except* ColoniesError as errors:
+        raise errors.exceptions[0] from None
+    return [ended[process_id] for process_id in ids]
+
+
 def ended(process: Process) -> Answer[Process]:
     """Answer with the output of a process that has ended, or with why there is none."""
     if process.state is State.SUCCESS:
@@ -64,6 +113,28 @@ def ended(process: Process) -> Answer[Process]:
         by = _cancelled_by(process)
         complaints = [printable(by), *(error for error in process.errors if error != by)]
     return Answer(process, complaints=complaints, status=Status.PROCESS_FAILED)
+
+
+@asynccontextmanager
+async def _explained(
+    hub: Colonies, process_id: str, progress: output.Progress
+) -> AsyncIterator[None]:
+    """Say meanwhile, to whoever looks, what the process waits for."""
+
+    async def explain() -> None:
+        pause = FIRST_LOOK
+        while progress.is_shown:
+            await asyncio.sleep(pause)
+            with suppress(ColoniesError, TimeoutError):
+                progress(text=_standing(await hub.why(process_id)))
+            pause = LATER_LOOKS
+
+    task = asyncio.ensure_future(explain())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def _standing(explanation: Explanation) -> str:

@@ -32,7 +32,7 @@ def every_command(command=cli, path=()):
 COMMANDS = dict(every_command())
 PRINTING = {
     ("colony", "add"), ("colony", "ls"), ("colony", "get"), ("colony", "stats"),
-    ("runtime", "add"), ("runtime", "ls"), ("runtime", "get"),
+    ("runtime", "add"), ("runtime", "ls"), ("runtime", "get"), ("runtime", "resolve"),
     ("process", "submit"), ("process", "run"), ("process", "wait"), ("process", "get"),
     ("process", "ls"), ("process", "assign"), ("process", "why"), ("process", "history"),
     ("process", "cancel"),
@@ -42,7 +42,8 @@ PRINTING = {
 }  # fmt: skip
 SILENT = {
     ("colony", "rm"), ("runtime", "approve"), ("runtime", "reject"), ("runtime", "rm"),
-    ("process", "close"), ("process", "fail"), ("process", "rm"), ("server", "start"), ("dev",),
+    ("process", "close"), ("process", "fail"), ("process", "rm"), ("server", "start"),
+    ("dev",), ("completion",),
 }  # fmt: skip
 
 
@@ -129,8 +130,10 @@ async def test_a_missing_setting_is_named_by_flag_and_variable(bare, words, flag
 async def test_a_missing_colony_is_named_as_well(shell):
     lost = shell.having(COLONIES_COLONYID=None)
     line = await lost.refuses("process", "run", "f", "--type", "t", status=2)
-    assert line.startswith("which colony? Give --colonyid or set COLONIES_COLONYID, ")
-    assert line.endswith(", or paste what `colonies dev` prints")
+    assert line.startswith(
+        "which colony? Give --colonyid, set COLONIES_COLONYID, or write colony_id"
+    )
+    assert "/.colonies/config.toml; `colonies dev` prints" in line
 
 
 async def test_a_wrong_setting_is_named(bare):
@@ -141,12 +144,32 @@ async def test_a_wrong_setting_is_named(bare):
     assert "'--port'" in (await bare("--port", "many", "key", "ls", status=2)).err
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("proces ls", "there is no command 'proces', did you mean 'process'?"),
+        ("process lss", "there is no command 'lss', did you mean 'ls'?"),
+        ("process unregistr", "there is no command 'unregistr'"),
+        ("runtime unregistr", "there is no command 'unregistr', did you mean 'unregister'?"),
+        ("process ls --stat waiting", "'--state'"),
+        ("process ls --state wating", "'waiting'"),
+    ],
+)
+async def test_a_typo_is_told_from_what_was_meant(bare, words, hint):
+    ran = await bare(*words.split(), status=2)
+    error, advice = ran.err.splitlines()
+    assert error.startswith("error: ")
+    assert hint in error
+    assert advice.startswith("help: colonies ")
+
+
 async def test_who_may_not_hears_as_whom_they_signed(shell, people, keychain):
     for key in (people.pending, people.stranger):
         keychain.add(key)
     pending = shell.having(COLONIES_RUNTIMEID=people.pending.id)
     line = await pending.refuses("process", "run", "f", "--type", "t", status=3)
-    assert f"signed as runtime <{people.pending.id}>, whose key is in {keychain.folder}" in line
+    assert f"signed as runtime <{people.pending.id}> (COLONIES_RUNTIMEID), whose key is in" in line
+    assert line.endswith(f" {keychain.folder}")
 
     key = people.stranger
     stranger = shell.having(COLONIES_SERVERID=None, COLONIES_SERVERPRVKEY=key.hex)
@@ -159,6 +182,7 @@ async def test_a_key_that_is_not_here_is_named(shell, people):
     foreign = shell.having(COLONIES_RUNTIMEID=people.stranger.id)
     line = await foreign.refuses("process", "run", "f", "--type", "t", status=2)
     assert f"no key of runtime <{people.stranger.id}>" in line
+    assert line.endswith("; that id is from COLONIES_RUNTIMEID")
 
 
 @pytest.mark.parametrize(
@@ -182,6 +206,7 @@ async def test_no_hub_is_one_line(shell, silent):
     port, _ = silent
     line = await shell.refuses("--port", "1", "server", "status", status=5)
     assert line.startswith("no hub at ws://127.0.0.1:1/ws")
+    assert line.endswith("host from COLONIES_SERVERHOST and port from --port; try: colonies doctor")
     line = await shell.refuses("--timeout", "0.2", "--port", str(port), "process", "ls", status=5)
     assert "0.2 s" in line
 

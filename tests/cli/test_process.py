@@ -40,7 +40,7 @@ async def test_a_submitted_call_is_json_if_wanted(shell):
         (("run", "f", "--type", "t", "--kwarg", "novalue"), "KEY=VALUE"),
         (("run", "f", "--type", "t", "--timeout", "1"), "--timeout is how long to --wait"),
         (("cancel", "x", "--timeout", "1"), "--timeout is how long to --wait"),
-        (("cancel",), "Missing argument 'ID...'"),
+        (("cancel",), "missing argument 'ID...'"),
         (("rm",), "give the ID of one process, or --all"),
         (("submit", "--spec", "/nowhere.json"), "No such file"),
     ],
@@ -93,10 +93,13 @@ async def test_a_file_may_be_stdin_and_be_waited_for(shell, member, colony):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b'{"conditions": {"cores": "many"}}', "conditions.cores: expected int"),
-        (b'{"args": [1]}', "args[0]: expected str"),
-        (b"not json", "expected JSON"),
-        (b"\xff", "expected JSON"),
+        (b'{"conditions": {"mem": "8G"}}', 'conditions.mem: expected int, got str "8G"'),
+        (b'{"args": [1]}', 'args[0]: expected str, got int 1; write "1"'),
+        (b'{"priority": 3000000000}', "priority: expected int <= 2147483647, got 3000000000"),
+        (b"{not json", "expected JSON"),
+        (b"not a spec", 'expected object, got str "not a spec"'),
+        (b"a: [", "expected YAML"),
+        (b"\xff", "expected YAML"),
         (
             b'{"func": "f", "conditions": {"runtimeType": "cli"}}',
             "conditions.runtimeType: there is no such field, did you mean runtimetype?",

@@ -1,0 +1,151 @@
+"""Ids as people write them: whole, by their beginning, or by a name; and completed by the shell."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from click.shell_completion import CompletionItem
+
+from colonies.cli.session import Session, is_identity
+from colonies.core.errors import ColoniesError, Forbidden, Malformed, Misconfigured, NotFound
+from colonies.core.process import State
+
+if TYPE_CHECKING:
+    from colonies.client import Colonies
+
+_BEGINNING = re.compile(r"[0-9a-f]{4,63}", re.ASCII)
+
+COMPLETION_TIMEOUT = 2.0
+"""Seconds that somebody who pressed the tab key waits for a hub."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that has an id: what people call it, and what is told of it beside."""
+
+    id: str
+    name: str = ""
+    about: str = ""
+
+
+Listing = Callable[[Session], Awaitable[Iterable[Thing]]]
+
+
+class Id(click.Argument):
+    """The id of something that can be listed, or its name if such things have one (``is_named``).
+
+    Where none is given, a flag that names such a thing stands for it (``setting``), as it does for
+    the reference.
+    """
+
+    def __init__(
+        self,
+        param_decls: Sequence[str],
+        required: bool = True,  # noqa: FBT001, FBT002 - as click declares it
+        *,
+        listing: Listing,
+        is_named: bool = False,
+        setting: str = "",
+        **attrs: Any,
+    ) -> None:
+        self._listing = listing
+        self._is_named = is_named
+        self._setting = setting
+        self._is_wanted = required
+        attrs.setdefault("metavar", "ID")
+        super().__init__(param_decls, required=False, callback=self._or_setting, **attrs)
+
+    async def find(self, session: Session, text: Any) -> Any:
+        """Give the whole id, or what was given if nothing begins so or is called so."""
+        if isinstance(text, tuple):
+            return tuple([await self.find(session, one) for one in text])
+        try:
+            return await find(session, text, self._listing, is_named=self._is_named)
+        except (Forbidden, Misconfigured, NotFound):
+            return text  # the command itself says best what is amiss
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """List what there is, as far as a hub says it in time."""
+        from colonies.cli.command import session_of  # noqa: PLC0415 - it knows how, and us
+
+        things: Iterable[Thing] = ()
+        with suppress(ColoniesError, TimeoutError):
+            things = asyncio.run(_listed(session_of(ctx), self._listing))
+        return [
+            CompletionItem(text, help=thing.about)
+            for thing in things
+            for text in (thing.id, thing.name)
+            if text and text.startswith(incomplete)
+        ]
+
+    def _or_setting(self, ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        from colonies.cli.command import GIVEN  # noqa: PLC0415 - see above
+
+        value = value or ctx.meta.get(GIVEN, {}).get(self._setting)
+        if not value and self._is_wanted and not ctx.resilient_parsing:
+            raise click.MissingParameter(ctx=ctx, param=param)
+        return value or ""
+
+
+async def find(session: Session, text: str, listing: Listing, *, is_named: bool = False) -> str:
+    """Give the one id that begins so, or of what is called so; else the text as it is.
+
+    Raises Malformed when there are several.
+    """
+    if not text or is_identity(text) or not (is_named or _BEGINNING.fullmatch(text)):
+        return text
+    things = list(await listing(session))
+    fitting = [one.id for one in things if one.name == text]
+    if not fitting and _BEGINNING.fullmatch(text):
+        fitting = [one.id for one in things if one.id.startswith(text)]
+    if len(fitting) > 1:
+        raise Malformed(f"{text} may be any of {', '.join(f'<{one}>' for one in fitting[:3])}")
+    return fitting[0] if fitting else text
+
+
+async def processes(session: Session) -> list[Thing]:
+    """List the processes that a hub lists: up to 100 of each state."""
+
+    async def ask(hub: Colonies) -> list[Thing]:
+        found = [
+            one
+            for state in State
+            for one in await hub.get_processes(state, colony_id=session.colony_id)
+        ]
+        return [
+            Thing(one.process_id, about=f"{one.state.name.lower()} {one.spec.func}")
+            for one in found
+        ]
+
+    return await session.read(ask)
+
+
+async def runtimes(session: Session) -> list[Thing]:
+    """List the runtimes of the colony."""
+
+    async def ask(hub: Colonies) -> list[Thing]:
+        return [
+            Thing(one.runtime_id, one.name, f"{one.state.name.lower()} {one.runtime_type}")
+            for one in await hub.get_runtimes(session.colony_id)
+        ]
+
+    return await session.read(ask)
+
+
+async def colonies(session: Session) -> list[Thing]:
+    """List the colonies, as the hub's owner may."""
+    found = await session.acting_as("server").get_colonies()
+    return [Thing(one.colony_id, one.name) for one in found]
+
+
+async def _listed(session: Session, listing: Listing) -> Iterable[Thing]:
+    session.settings = msgspec.structs.replace(session.settings, timeout=COMPLETION_TIMEOUT)
+    async with session, asyncio.timeout(COMPLETION_TIMEOUT):
+        return await listing(session)

@@ -1,0 +1,64 @@
+"""Ids as people write them: whole, by their beginning, by a name; and as the shell completes."""
+
+import pytest
+
+from colonies.cli.ids import Thing, find
+from colonies.cli.session import Session
+from colonies.core.errors import Malformed
+from colonies.core.process import State
+
+
+async def test_the_beginning_of_an_id_is_enough(shell, member):
+    submitted = await member.submit("f", runtime_type="cli")
+    ran = await shell("process", "get", submitted.id[:6], "--json")
+    assert ran.answer["processid"] == submitted.id
+    await shell("process", "cancel", submitted.id[:12])
+    assert (await member.get_process(submitted.id)).state is State.CANCELLED
+    line = await shell.refuses("process", "get", submitted.id[:3], status=4)
+    assert line.startswith(f"there is no process <{submitted.id[:3]}>")
+
+
+async def test_a_beginning_of_several_is_refused(settings):
+    twins = [Thing(f"abcd{digit}" + "0" * 59, name) for digit, name in ((1, "a"), (2, "b"))]
+
+    async def listing(session):
+        return twins
+
+    session = Session(settings, {}, {})
+    with pytest.raises(Malformed, match=f"abcd may be any of <{twins[0].id}>, <{twins[1].id}>"):
+        await find(session, "abcd", listing)
+    assert await find(session, "abcd2", listing) == twins[1].id
+    assert await find(session, "a", listing, is_named=True) == twins[0].id
+    assert await find(session, "abc", listing) == "abc"
+
+
+async def test_a_runtime_goes_by_its_name(shell, people):
+    ran = await shell("runtime", "ls", "--json")
+    name = next(one["name"] for one in ran.answer if one["runtimeid"] == people.pending.id)
+    await shell("runtime", "approve", name)
+    ran = await shell("runtime", "get", name, "--json")
+    assert (ran.answer["runtimeid"], ran.answer["state"]) == (people.pending.id, 1)
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+async def test_a_shell_is_told_how_to_complete(bare, name):
+    assert "_COLONIES_COMPLETE" in (await bare("completion", name)).out
+
+
+async def test_a_shell_completes_commands_states_and_ids(shell, member, server):
+    submitted = await member.submit("f", runtime_type="cli")
+
+    async def completed(*words: str) -> list[str]:
+        bash = shell.having(
+            _COLONIES_COMPLETE="bash_complete",
+            COMP_WORDS=" ".join(["colonies", *words]),
+            COMP_CWORD=str(len(words)),
+        )
+        return [line.partition(",")[2] for line in (await bash()).out.splitlines() if line]
+
+    assert "process" in await completed("pro")
+    assert await completed("process", "ls", "--state", "w") == ["waiting"]
+    assert await completed("process", "get", submitted.id[:3]) == [submitted.id]
+    assert await completed("process", "cancel", submitted.id[:3]) == [submitted.id]
+    assert await completed("--port", "1", "process", "get", submitted.id[:3]) == []
+    assert "psw" not in await completed("process", "p")

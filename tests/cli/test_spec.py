@@ -1,0 +1,118 @@
+"""Specs in files: three formats, one meaning, and the path of what is wrong."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from colonies.cli.spec import read_file
+from colonies.core.errors import Malformed
+from colonies.core.process import Conditions, ProcessSpec
+
+SPEC = ProcessSpec(
+    func="f",
+    args=["1", "yes"],
+    kwargs={"when": "2026-11-24"},
+    max_exec_time=60,
+    conditions=Conditions(runtime_type="cli", mem=8192),
+)
+
+JSON = b"""{"func": "f", "args": ["1", "yes"], "kwargs": {"when": "2026-11-24"},
+"maxexectime": 60, "conditions": {"runtimetype": "cli", "mem": 8192, "runtimeids": null}}"""
+
+YAML = b"""
+# a comment
+func: f
+args: ["1", "yes"]
+kwargs:
+  when: 2026-11-24
+maxexectime: 60
+conditions:
+  runtimetype: cli
+  mem: 8192
+"""
+
+TOML = b"""
+func = "f"
+args = ["1", "yes"]
+maxexectime = 60
+[kwargs]
+when = 2026-11-24
+[conditions]
+runtimetype = "cli"
+mem = 8192
+"""
+
+
+def named(name: str, content: bytes) -> io.BytesIO:
+    file = io.BytesIO(content)
+    file.name = name
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", JSON),
+        ("a.yaml", YAML),
+        ("a.YML", YAML),
+        ("a.yaml", JSON),
+        ("a.toml", TOML),
+        ("<stdin>", JSON),
+        ("<stdin>", YAML),
+    ],
+)
+def test_a_spec_is_the_same_in_every_format(name, content):
+    assert read_file(named(name, content), ProcessSpec) == SPEC
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.yaml", b"args: [yes]", 'args[0]: expected str, got bool true; write "true"'),
+        ("a.yaml", b"a: [1", "expected YAML: while parsing"),
+        ("a.yaml", b"!!python/object:os.system x", "expected YAML: could not determine"),
+        ("a.yaml", b"", "expected object, got null"),
+        ("a.yaml", b"1: 2", "1: there is no such field"),
+        ("a.toml", b"a = ", "expected TOML: Invalid value"),
+        ("a.toml", b"conditions.men = 1", "conditions.men: there is no such field, did you mean mem"),
+        ("a.toml", b'[conditions]\nmem = "8G"', 'conditions.mem: expected int, got str "8G"'),
+        ("a.toml", b"priority = 1.5", "priority: expected int, got float 1.5"),
+        ("a.json", b"a: 1", "expected JSON"),
+        ("a.json", b'{"func": "a\\u0000"}', "func: expected text without NUL"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_by_its_path(name, content, expected):
+    with pytest.raises(Malformed) as caught:
+        read_file(named(name, content), ProcessSpec)
+    assert str(caught.value).startswith(f"{name}: {expected}")
+
+
+def test_in_a_list_the_path_begins_with_the_place_in_it():
+    specs = json.dumps([{"func": "f"}, {"func": "g", "conditions": {"gpu": 1}}]).encode()
+    with pytest.raises(Malformed, match=r"a.json: \[1\].conditions.gpu: .* did you mean gpus\?"):
+        read_file(named("a.json", specs), list[ProcessSpec])
+
+
+WITHOUT_EXTRA = """
+import sys
+for name in ("yaml", "rich"):
+    sys.modules[name] = None
+from colonies.cli import main
+main()
+"""
+
+
+async def test_yaml_is_an_extra(bare, tmp_path):
+    argv = (sys.executable, "-c", WITHOUT_EXTRA)
+    (tmp_path / "spec.yaml").write_bytes(YAML)
+    words = ("process", "submit", "--dry-run", "--colonyid", "a" * 64, "--spec")
+    async with bare.started(*words, str(tmp_path / "spec.yaml"), argv=argv) as process:
+        _, err = await process.communicate()
+    assert process.returncode == 2
+    assert b"pip install 'colonies[cli]'" in err
+    (tmp_path / "spec.toml").write_bytes(TOML)
+    async with bare.started(*words, str(tmp_path / "spec.toml"), argv=argv) as process:
+        out, _ = await process.communicate()
+    assert (process.returncode, b"conditions.runtimetype  cli" in out) == (0, True)
