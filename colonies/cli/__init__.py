@@ -26,6 +26,7 @@ PLACES = {
     "colony": "colonies.cli.colony",
     "completion": "colonies.cli.completion",
     "dev": "colonies.cli.server",
+    "doctor": "colonies.cli.doctor",
     "key": "colonies.cli.key",
     "process": "colonies.cli.process",
     "runtime": "colonies.cli.runtime",

@@ -28,7 +28,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table as Grid
 from rich.text import Text
 
-from colonies.cli.output import Progress, Table, printable, text_of
+from colonies.cli.output import COLOURS, Progress, Table, printable, text_of
 from colonies.core.wire import ZERO_TIME
 
 SHORT_ID = 12
@@ -41,22 +41,6 @@ WIDE = 100
 """Columns of a terminal where an age is said in words."""
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-
-STYLES = {
-    "success": "green",
-    "approved": "green",
-    "ok": "green",
-    "running": "cyan",
-    "waiting": "yellow",
-    "pending": "yellow",
-    "warning": "yellow",
-    "cancelling": "magenta",
-    "cancelled": "magenta",
-    "failed": "red",
-    "rejected": "red",
-    "problem": "red",
-}
-"""The colours of states, by what is said of them."""
 
 
 def draw_table(table: Table) -> str:
@@ -153,7 +137,7 @@ def _labelled(rows: Sequence[Sequence[Any]], now: datetime) -> Grid:
 
 def _labelled_value(value: Any, now: datetime) -> Text:
     said = text_of(value)
-    text = Text(said, style=STYLES.get(said, "") if isinstance(value, IntEnum) else "")
+    text = Text(said, style=COLOURS.get(said, "") if isinstance(value, IntEnum) else "")
     if isinstance(value, datetime):
         text.append(f"  {age(value, now, ' ago')}", style="dim")
     return text
@@ -176,7 +160,7 @@ def _cell(column: str, value: Any, now: datetime, ago: str) -> Text:
     if column.endswith("_id"):
         said = said[:SHORT_ID]
     is_state = isinstance(value, IntEnum) or column.endswith("state")
-    style = STYLES.get(said, "") if is_state else ""
+    style = COLOURS.get(said, "") if is_state else ""
     return Text(said, style=style, no_wrap=True, overflow="ellipsis")
 
 

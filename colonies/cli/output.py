@@ -34,6 +34,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+COLOURS = {
+    "success": "green",
+    "approved": "green",
+    "ok": "green",
+    "running": "cyan",
+    "waiting": "yellow",
+    "pending": "yellow",
+    "warning": "yellow",
+    "cancelling": "magenta",
+    "cancelled": "magenta",
+    "failed": "red",
+    "rejected": "red",
+    "problem": "red",
+}
+"""The colours of states and verdicts."""
+
 WIDEST_CELL = 64
 """Characters of a cell of a table; an id just fits."""
 
@@ -175,6 +191,12 @@ def complain_of_usage(error: click.ClickException) -> None:
 def _complain(text: str) -> None:
     label = click.style("error:", fg="red", bold=True) if has_colours(sys.stderr) else "error:"
     note(f"{label} {printable(text)}")
+
+
+def painted(text: str) -> str:
+    """Give a word of an answer in its colour, where colours may be."""
+    colour = COLOURS.get(text.strip()) if has_colours(sys.stdout) else None
+    return click.style(text, fg=colour) if colour else text
 
 
 def is_terminal(stream: Any) -> bool:

@@ -7,8 +7,10 @@ import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, InvalidURL
-from typing import Any
+from typing import Any, NamedTuple
 
 from colonies.client.connection import endpoint, tls_context
 from colonies.core import wire
@@ -16,6 +18,28 @@ from colonies.core.envelope import Reply, seal
 from colonies.core.errors import ConnectionLost, DeadlineExceeded, Failure, Misconfigured
 from colonies.core.identity import PrivateKey
 from colonies.settings import Settings
+
+
+class Readiness(NamedTuple):
+    """Whether a hub is well, in its own words if it is not, and what its clock says."""
+
+    status: int
+    text: str
+    time: datetime | None
+
+
+async def ask_whether_ready(settings: Settings) -> Readiness:
+    """Ask a hub, as anybody may, whether it can serve; raises as `Connection.call` does."""
+    connection = HttpConnection(settings)
+    try:
+        return await asyncio.to_thread(connection.ready)
+    except OSError as error:
+        raise ConnectionLost(f"no answer to GET /ready: {error}") from error
+    except HTTPException as error:
+        raise ConnectionLost(f"no HTTP: {error!r}") from error
+    finally:
+        await connection.close()
+
 
 MAX_CALLS = 256
 """Calls under way at once; more wait for one of them to end."""
@@ -72,6 +96,18 @@ class HttpConnection:
             self._open.discard(connection)
         self.has_served = self.has_served or not reply.error
         return reply
+
+    def ready(self) -> Readiness:
+        """Ask whether the hub is ready; blocks for ``try_timeout`` at most."""
+        connection = self._connect(self._settings.try_timeout)
+        try:
+            connection.request("GET", "/ready")
+            response = connection.getresponse()
+            date = response.getheader("Date")
+            time = parsedate_to_datetime(date) if date else None
+            return Readiness(response.status, response.read().decode(errors="replace"), time)
+        finally:
+            connection.close()
 
     def _connect(self, timeout: float) -> HTTPConnection:
         host, port = self._settings.server_host, self._settings.server_port

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from email.utils import formatdate
 
 import structlog
 from starlette.applications import Starlette
@@ -79,11 +80,12 @@ class _Ready:
         self._check = check
 
     async def get(self, _request: Request) -> Response:
+        date = {"Date": formatdate(usegmt=True)}  # whoever asks can compare the clocks
         try:
             await self._check()
         except Failure as failure:
-            return PlainTextResponse(failure.message, status_code=Unavailable.status)
-        return PlainTextResponse("")
+            return PlainTextResponse(failure.message, Unavailable.status, date)
+        return PlainTextResponse("", headers=date)
 
 
 class _Exporter:

@@ -38,7 +38,7 @@ PRINTING = {
     ("process", "cancel"),
     ("attribute", "add"), ("attribute", "get"),
     ("key", "new"), ("key", "id"), ("key", "import"), ("key", "ls"),
-    ("server", "status"), ("server", "stats"), ("cluster", "info"),
+    ("server", "status"), ("server", "stats"), ("cluster", "info"), ("doctor",),
 }  # fmt: skip
 SILENT = {
     ("colony", "rm"), ("runtime", "approve"), ("runtime", "reject"), ("runtime", "rm"),

@@ -76,7 +76,7 @@ def test_a_spec_is_the_same_in_every_format(name, content):
         ("a.yaml", b"", "expected object, got null"),
         ("a.yaml", b"1: 2", "1: there is no such field"),
         ("a.toml", b"a = ", "expected TOML: Invalid value"),
-        ("a.toml", b"conditions.men = 1", "conditions.men: there is no such field, did you mean mem"),
+        ("a.toml", b"conditions.men = 1", "conditions.men: there is no such field, did you mean"),
         ("a.toml", b'[conditions]\nmem = "8G"', 'conditions.mem: expected int, got str "8G"'),
         ("a.toml", b"priority = 1.5", "priority: expected int, got float 1.5"),
         ("a.json", b"a: 1", "expected JSON"),
