@@ -59,17 +59,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Setting("COLONIES_SERVERID", "Identity of the hub's owner", flag="--serverid")
     ] = ""
     server_prvkey: Annotated[
-        str, Setting("COLONIES_SERVERPRVKEY", "Private key of the hub's owner", secret=True)
+        str,
+        Setting(
+            "COLONIES_SERVERPRVKEY",
+            "Private key of the hub's owner",
+            secret=True,
+            flag="--serverprvkey",
+        ),
     ] = ""
     colony_id: Annotated[str, Setting("COLONIES_COLONYID", "The colony", flag="--colonyid")] = ""
     colony_prvkey: Annotated[
-        str, Setting("COLONIES_COLONYPRVKEY", "Private key of the colony's owner", secret=True)
+        str,
+        Setting(
+            "COLONIES_COLONYPRVKEY",
+            "Private key of the colony's owner",
+            secret=True,
+            flag="--colonyprvkey",
+        ),
     ] = ""
     runtime_id: Annotated[
         str, Setting("COLONIES_RUNTIMEID", "The runtime to act as", flag="--runtimeid")
     ] = ""
     runtime_prvkey: Annotated[
-        str, Setting("COLONIES_RUNTIMEPRVKEY", "Private key of that runtime", secret=True)
+        str,
+        Setting(
+            "COLONIES_RUNTIMEPRVKEY",
+            "Private key of that runtime",
+            secret=True,
+            flag="--runtimeprvkey",
+        ),
     ] = ""
     bind: Annotated[str, Setting("COLONIES_BIND", "Address the hub listens on")] = "0.0.0.0"  # noqa: S104 - a hub is there to be reached
     tls_cert: Annotated[str, Setting("COLONIES_TLSCERT", "Certificate file of the hub (PEM)")] = ""

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from datetime import datetime
 from enum import IntEnum
-from typing import Annotated, Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+import click
 import msgspec
 
-from colonies.cli import command, key
+from colonies.cli import aliases, cli, command, key
 from colonies.cli import server as cli_server
 from colonies.core.attribute import Attribute, AttributeKind
 from colonies.core.cluster import Cluster, Node
@@ -221,6 +223,79 @@ def number_rows() -> Iterator[str]:
     for kind, (place, meanings) in NUMBERS.items():
         for member in kind:
             yield f"| {place} | {member.value} | {member.name} | {meanings[member.name]} |"
+
+
+def command_rows() -> Iterator[str]:
+    """Give a row for every command: how it is called, what it does, what --json gives."""
+    for words, one in _commands(cli, ("colonies",)):
+        context = click.Context(one, info_name=" ".join(words))
+        pieces = [piece for piece in one.collect_usage_pieces(context) if piece != "[OPTIONS]"]
+        flags = [
+            flag
+            for param in one.params
+            if isinstance(param, click.Option) and not param.hidden
+            and not isinstance(param, command.SettingOption) and param.opts != ["--json"]
+            for flag in param.opts[:1]
+        ]  # fmt: skip
+        text = " ".join((one.help or "").partition("\n\n")[0].replace("\b", "").split())
+        call = " ".join([*words, *pieces]).replace("|", r"\|")
+        cells = (f"`{call}`", " ".join(f"`{flag}`" for flag in flags), text)
+        yield f"| {' | '.join([*cells, _answer(one)])} |"
+
+
+def alias_rows() -> Iterator[str]:
+    """Give a row for everything that v1 spells otherwise."""
+    for noun, ours in aliases.NOUNS.items():
+        yield f"| `{noun}` | `{ours}` |"
+    theirs = {ours: noun for noun, ours in aliases.NOUNS.items()}
+    for spelling, ours in sorted(aliases.VERBS.items()):
+        noun, _, verb = spelling.partition(" ")
+        yield f"| `{theirs.get(noun, noun)} {verb}` | `{noun} {ours}` |"
+    for path, names in aliases.OPTIONS.items():
+        for name, target in names.items():
+            yield f"| `{f'{path} {name}'.strip()}` | {_target(target)} |"
+    for spelling, instead in aliases.GONE.items():
+        yield f"| `{spelling}` | {instead} |"
+
+
+def _commands(
+    group: click.Group, words: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        one = group.get_command(context, name)
+        if isinstance(one, click.Group):
+            yield from _commands(one, (*words, name))
+        elif one is not None:
+            yield (*words, name), one
+
+
+def _answer(one: click.Command) -> str:
+    """Say what a command gives in JSON, by the type of its answer."""
+    hint = get_type_hints(one.callback)["return"]
+    return "" if hint is NoneType else _shape(get_args(hint)[0])
+
+
+def _shape(hint: Any) -> str:
+    if isinstance(hint, UnionType):
+        return " or ".join(_shape(one) for one in get_args(hint))
+    if get_origin(hint) is not None:
+        return f"list of {_shape(get_args(hint)[0])}"
+    if hint is str:
+        return "text"
+    if hint in MEANINGS:
+        return f"[{hint.__name__}](protocol.md#{hint.__name__.lower()})"
+    fields = msgspec.structs.fields(hint)
+    return f"object of {', '.join(f'`{field.encode_name}`' for field in fields)}"
+
+
+def _target(target: str) -> str:
+    said = {
+        aliases.HERE: "an argument",
+        aliases.NOTHING: "nothing",
+        aliases.NOTHING_WITH_VALUE: "nothing",
+    }
+    return said.get(target) or f"`{target.removeprefix('$')}`"
 
 
 def setting_rows() -> Iterator[str]:

@@ -6,6 +6,7 @@ import click
 
 from colonies.cli import output
 from colonies.cli.command import Noun, Session
+from colonies.cli.ids import completing, processes
 from colonies.cli.output import Answer
 from colonies.core.attribute import Attribute
 
@@ -16,7 +17,13 @@ def attribute() -> None:
 
 
 @attribute.command("add")
-@click.option("--processid", "process_id", required=True, help="A process the runtime is running.")
+@click.option(
+    "--processid",
+    "process_id",
+    required=True,
+    shell_complete=completing(processes),
+    help="A process the runtime is running.",
+)
 @click.option("--key", required=True, help="Key; a process has it once.")
 @click.option("--value", required=True, help="Value.")
 async def add(session: Session, process_id: str, key: str, value: str) -> Answer[Attribute]:

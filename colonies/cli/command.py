@@ -135,7 +135,10 @@ class Command(_Sections):
         """Read the command's words, those of the reference too."""
         noun = ctx.parent.command.name if ctx.parent else ""
         read = aliases.translate(f"{noun} {self.name}", args)
-        ctx.meta.setdefault(ENVIRON, {}).update(read.variables)
+        settings = {SETTINGS[name].env: name for name in SETTINGS}
+        for variable, value in read.variables.items():
+            known = settings.get(variable)
+            ctx.meta.setdefault(GIVEN if known else ENVIRON, {})[known or variable] = value
         for remark in () if ctx.resilient_parsing else read.remarks:
             output.note(remark)
         return super().parse_args(ctx, read.words)

@@ -52,9 +52,10 @@ class _Found(msgspec.Struct, frozen=True):
 
 @click.command("doctor", cls=Command)
 async def doctor(session: Session) -> Answer[list[Check]]:
-    """Look for what is wrong: settings, keys, connection, versions, clock, database, membership.
+    """Look for what is wrong, and say what to do about it. For anyone.
 
-    Says what to do about each. The exit code is that of the first problem.
+    Looks at settings, keys, connection, versions, database, clock, and at what the hub takes us
+    for. The exit code is that of the first problem.
     """
     session.settings = msgspec.structs.replace(
         session.settings, timeout=PATIENCE, try_timeout=PATIENCE

@@ -37,6 +37,8 @@ SHORT_ID = 12
 LONG_AGO = 90 * 86_400
 """Seconds after which a time is shown as a date, not as an age."""
 
+UNBOUNDED = 100_000
+
 WIDE = 100
 """Columns of a terminal where an age is said in words."""
 
@@ -44,8 +46,10 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def draw_table(table: Table) -> str:
-    """Give a table as wide as the terminal at most."""
+    """Give a table as wide as the terminal at most; the fields of one thing are left to wrap."""
     console = _console()
+    if not table.columns:
+        console.width = UNBOUNDED  # so that an id that wraps is copied in one piece
     with console.capture() as capture:
         console.print(_grid(table, console.width))
     return "\n".join(line.rstrip() for line in capture.get().splitlines())

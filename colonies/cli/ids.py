@@ -73,17 +73,7 @@ class Id(click.Argument):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """List what there is, as far as a hub says it in time."""
-        from colonies.cli.command import session_of  # noqa: PLC0415 - it knows how, and us
-
-        things: Iterable[Thing] = ()
-        with suppress(ColoniesError, TimeoutError):
-            things = asyncio.run(_listed(session_of(ctx), self._listing))
-        return [
-            CompletionItem(text, help=thing.about)
-            for thing in things
-            for text in (thing.id, thing.name)
-            if text and text.startswith(incomplete)
-        ]
+        return completing(self._listing)(ctx, self, incomplete)
 
     def _or_setting(self, ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         from colonies.cli.command import GIVEN  # noqa: PLC0415 - see above
@@ -92,6 +82,27 @@ class Id(click.Argument):
         if not value and self._is_wanted and not ctx.resilient_parsing:
             raise click.MissingParameter(ctx=ctx, param=param)
         return value or ""
+
+
+def completing(
+    listing: Listing,
+) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Give what completes an id or a name, as far as a hub says it in time."""
+
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from colonies.cli.command import session_of  # noqa: PLC0415 - it knows how, and us
+
+        things: Iterable[Thing] = ()
+        with suppress(ColoniesError, TimeoutError):
+            things = asyncio.run(_listed(session_of(ctx), listing))
+        return [
+            CompletionItem(text, help=thing.about)
+            for thing in things
+            for text in (thing.id, thing.name)
+            if text and text.startswith(incomplete)
+        ]
+
+    return complete
 
 
 async def find(session: Session, text: str, listing: Listing, *, is_named: bool = False) -> str:

@@ -13,7 +13,7 @@ import click
 
 from colonies.cli import output, submitting
 from colonies.cli.command import Noun, Session
-from colonies.cli.ids import Id, processes
+from colonies.cli.ids import Id, completing, processes, runtimes
 from colonies.cli.output import Answer
 from colonies.cli.spec import is_for_somebody, make_spec, read_pairs, read_spec, read_specs
 from colonies.cli.status import Status, status_of
@@ -64,6 +64,7 @@ async def submit(
 @click.argument("args", nargs=-1)
 @click.option("--type", "runtime_type", default="", help="Type of the runtimes that may have it.")
 @click.option("--only", "runtime_ids", multiple=True, metavar="RUNTIMEID",
+              shell_complete=completing(runtimes),
               help="The one runtime that may have it; repeatable.")  # fmt: skip
 @click.option("--kwarg", "kwargs", multiple=True, metavar="KEY=VALUE", callback=read_pairs,
               help="Argument by name; repeatable.")  # fmt: skip
@@ -121,7 +122,7 @@ async def get(
 
 @process.command("ls", is_list=True)
 @click.option("--state", type=click.Choice(list(STATES)), help="Only those (default: all).")
-@click.option("--count", type=click.IntRange(0, 100), default=100, show_default=True,
+@click.option("--count", type=click.IntRange(0, 100), default=100, show_default=True, metavar="N",
               help="At most, of each state.")  # fmt: skip
 async def ls(session: Session, state: str | None, count: int) -> Answer[Sequence[Process]]:
     """List processes. For the colony's runtimes and its owner.

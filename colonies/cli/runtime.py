@@ -72,7 +72,7 @@ async def ls(session: Session) -> Answer[Sequence[Runtime]]:
     """List the runtimes of the colony. For its runtimes and its owner."""
     runtimes = await session.read(lambda hub: hub.get_runtimes(session.colony_id))
     columns = ("runtime_id", "name", "runtime_type", "state", "last_heard_from_time")
-    return output.table(runtimes, *columns)
+    return output.table(runtimes, *columns, "cores", "mem", "gpus")
 
 
 @runtime.command("get")

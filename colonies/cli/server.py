@@ -202,7 +202,10 @@ Paste the lines above into another terminal, and try there:
   # Put this machine to work, have something done, look:
   {run} shell &
   {ask} process run echo hello --type shell --wait
-  {ask} process ls --state success
+  {ask} process ls --watch
+
+  # What is amiss, if anything is:
+  {ask} doctor
 
 Data: {folder}
 Keys: {keychain.folder.absolute()}

@@ -123,13 +123,17 @@ class Session:
         return await question(self.acting_as("colony"))
 
     def identity_for(self, role: Role) -> str:
-        """Give the identity given by flag, else that of a new key in the keychain."""
+        """Give the identity given by flag, else that of a key put into the keychain.
+
+        That is a new one, unless the key itself was given by a flag, as v1 has it.
+        """
         given: str | None = self.given.get(f"{role}_id")
         if given is not None:
             return check_identity(given, flag_of(f"{role}_id"))
         from colonies.core.identity import PrivateKey  # noqa: PLC0415 - as the client
 
-        key = PrivateKey.generate()
+        text = self.given.get(f"{role}_prvkey")
+        key = PrivateKey(text) if text else PrivateKey.generate()
         self.keychain.add(key)
         return key.id
 

@@ -57,7 +57,10 @@ def submit_options(function: F) -> F:
         help="Wait for its end and print its output, or its errors and exit with 1.",
     )
     count = click.option(
-        "--count", type=click.IntRange(1), help="Submit so many of it, and print their ids."
+        "--count",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Submit so many of it, and print their ids.",
     )
     dry = click.option("--dry-run", is_flag=True, help="Submit nothing; show what would be.")
     return wait(timeout(count(dry(function))))
@@ -83,8 +86,7 @@ async def submit(
     patience = Patience(timeout)
     ids = await _submit_all(session, [spec for spec in specs for _ in range(count or 1)])
     if wait:
-        hub = session.acting_as("runtime")
-        return _ended(await wait_for_all(hub, ids, patience), patience)
+        return _ended(await _wait_for(session, ids, patience), patience)
     is_long = len(ids) > MOST_IDS and output.looks_at_answer()
     return Answer(ids, () if is_long else ids)
 
@@ -128,6 +130,16 @@ async def _submit_all(session: Session, specs: Sequence[ProcessSpec]) -> list[st
         raise
     output.note(f"{len(ids)} processes submitted in {time.monotonic() - since:.1f} s")
     return ids
+
+
+async def _wait_for(session: Session, ids: list[str], patience: Patience) -> list[Process]:
+    """Wait for all; whoever stops waiting is left with their ids."""
+    try:
+        return await wait_for_all(session.acting_as("runtime"), ids, patience)
+    except (ColoniesError, asyncio.CancelledError):
+        output.say("\n".join(ids))
+        output.note("they go on; to end them, pipe these ids to: xargs colonies process cancel")
+        raise
 
 
 def _batches(specs: Iterable[ProcessSpec]) -> Iterator[list[ProcessSpec]]:

@@ -96,8 +96,10 @@ async def test_who_belongs_to_a_colony_is_registered_as_in_v1(shell, tmp_path, k
     colony_id = (await shell("colony", "register", "--spec", str(file))).out.strip()
     shell = shell.having(COLONIES_COLONYID=colony_id)
     file.write_text(json.dumps({"name": "box", "runtimetype": "cli", "cores": 4}))
-    runtime_id = (await shell("runtime", "register", "--spec", str(file))).out.strip()
-    assert keychain.get(runtime_id)
+    key = PrivateKey.generate()
+    words = ("runtime", "register", "--spec", str(file), "--runtimeprvkey", key.hex)
+    runtime_id = (await shell(*words)).out.strip()
+    assert (runtime_id, keychain.get(runtime_id).hex) == (key.id, key.hex)
     words = ("--runtimeid", runtime_id, "--colonyprvkey", keychain.get(colony_id).hex)
     ran = await shell("runtime", "approve", *words)
     assert ran.err == "--colonyprvkey: others here can see it; better set COLONIES_COLONYPRVKEY\n"

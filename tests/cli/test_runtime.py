@@ -31,7 +31,16 @@ async def test_a_runtime_has_an_id(shell):
 
 async def test_runtimes_are_listed_with_full_ids_and_utc(shell, people):
     ran = await shell("runtime", "ls")
-    assert ran.rows[0] == ["RUNTIMEID", "NAME", "RUNTIMETYPE", "STATE", "LASTHEARDFROMTIME"]
+    assert ran.rows[0] == [
+        "RUNTIMEID",
+        "NAME",
+        "RUNTIMETYPE",
+        "STATE",
+        "LASTHEARDFROMTIME",
+        "CORES",
+        "MEM",
+        "GPUS",
+    ]
     states = {row[0]: row[3] for row in ran.rows[1:]}
     assert states == {people.runtime.id: "approved", people.pending.id: "pending"}
 

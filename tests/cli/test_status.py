@@ -41,3 +41,22 @@ def test_every_error_has_its_exit_code(kind):
 
 def test_the_help_explains_every_exit_code_that_an_error_means():
     assert set(EXPECTED.values()) <= MEANINGS.keys()
+
+
+@pytest.mark.parametrize("status", MEANINGS)
+async def test_every_exit_code_is_that_of_a_command(shell, member, people, keychain, status):
+    keychain.add(people.stranger)
+    failed = await member.submit("f", runtime_type="cli")
+    await member.assign_process()
+    await member.close_failed(failed.id, ["it broke"])
+    words = {
+        Status.DONE: "process ls",
+        Status.PROCESS_FAILED: f"process wait {failed.id}",
+        Status.MISUSED: "process ls --state nonsense",
+        Status.FORBIDDEN: f"colony ls --serverid {people.stranger.id}",
+        Status.NOT_FOUND: "process get nonsense",
+        Status.UNREACHABLE: "process ls --port 1",
+        Status.CONFLICT: f"process cancel {failed.id}",
+        Status.TIMED_OUT: "process run f --type nobody --wait --timeout 0.1",
+    }
+    await shell(*words[status].split(), status=status)

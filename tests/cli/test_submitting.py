@@ -114,7 +114,11 @@ async def test_all_are_waited_for_and_those_that_failed_are_named(shell, member,
 async def test_waiting_for_all_has_an_end(shell, jobs):
     words = ("process", "submit", "--from", jobs(ONE, ONE), "--wait", "--timeout", "0.5")
     ran = await shell(*words, status=124)
-    assert ran.err.splitlines()[-1] == "error: 2 of 2 have not ended after 0.5 s"
+    _, advice, line = ran.err.splitlines()
+    assert advice.endswith("xargs colonies process cancel")
+    assert line == "error: 2 of 2 have not ended after 0.5 s"
+    cancelled = await shell("process", "cancel", *ran.out.split())
+    assert cancelled.out.count(": cancelled\n") == 2
 
 
 async def test_who_looks_sees_how_far_it_is(shell, member):
