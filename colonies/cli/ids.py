@@ -13,6 +13,7 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
+from colonies.cli.output import printable
 from colonies.cli.session import Session, is_identity
 from colonies.core.errors import ColoniesError, Forbidden, Malformed, Misconfigured, NotFound
 from colonies.core.process import State
@@ -96,10 +97,10 @@ def completing(
         with suppress(ColoniesError, TimeoutError):
             things = asyncio.run(_listed(session_of(ctx), listing))
         return [
-            CompletionItem(text, help=thing.about)
+            CompletionItem(text, help=printable(thing.about))
             for thing in things
             for text in (thing.id, thing.name)
-            if text and text.startswith(incomplete)
+            if text and text.isprintable() and text.startswith(incomplete)
         ]
 
     return complete

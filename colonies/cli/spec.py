@@ -10,6 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -92,20 +93,15 @@ def check_whole(spec: ProcessSpec) -> None:
         raise Malformed(f"who may run it? Give {expected}", field="conditions")
 
 
-class _at:  # noqa: N801 - it reads as what it does
+@contextmanager
+def _at(place: str) -> Iterator[None]:
     """Say in front of what is wrong where it stands."""
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, Malformed):
-            raise Malformed(f"{self._place}: {error}", field=error.field) from error
-        if isinstance(error, OSError | Misconfigured):
-            raise Misconfigured(f"{self._place}: {error}") from error
+    try:
+        yield
+    except Malformed as error:
+        raise Malformed(f"{place}: {error}", field=error.field) from error
+    except (OSError, Misconfigured) as error:
+        raise Misconfigured(f"{place}: {error}") from error
 
 
 def _parse(name: str, raw: bytes) -> Any:

@@ -46,7 +46,7 @@ async def test_a_shell_is_told_how_to_complete(bare, name):
 
 
 async def test_a_shell_completes_commands_states_and_ids(shell, member, server):
-    submitted = await member.submit("f", runtime_type="cli")
+    submitted = await member.submit("f\nplain,evil", runtime_type="cli")
 
     async def completed(*words: str) -> list[str]:
         bash = shell.having(
