@@ -118,4 +118,10 @@ GOALS = (
         lambda found: found["slow/silent/p99"] / found["slow/reads/p99"],
         1.2,
     ),
+    Goal(
+        "submit to pushed beside another colony's flood, p99",
+        lambda found: found["fairness/20/p99"],
+        200,
+        "ms",
+    ),
 )

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 
 import msgspec
 
 from bench.world import TYPE, Cpu, Hub
-from colonies import Colonies, NothingToAssign, connect
+from colonies import Colonies, NothingToAssign, PrivateKey, Settings, connect
 
 Work = Callable[[int], Awaitable[None]]
 
@@ -27,16 +32,20 @@ class Crowded(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def clients(hub: Hub, number: int) -> AsyncIterator[list[Colonies]]:
-    """Open sockets, all of the same runtime."""
+async def opened(settings: Settings, key: PrivateKey, number: int) -> AsyncIterator[list[Colonies]]:
+    """Open sockets, all of the same identity."""
     async with AsyncExitStack() as stack:
-        opened = [
-            await stack.enter_async_context(connect(hub.settings, key=hub.people.runtime))
-            for _ in range(number)
+        sockets = [
+            await stack.enter_async_context(connect(settings, key=key)) for _ in range(number)
         ]
-        for one in opened:
+        for one in sockets:
             await one.get_caller()  # a hub takes few sockets at once from whom it does not know
-        yield opened
+        yield sockets
+
+
+def clients(hub: Hub, number: int) -> AbstractAsyncContextManager[list[Colonies]]:
+    """Open sockets, all of the hub's runtime."""
+    return opened(hub.settings, hub.people.runtime, number)
 
 
 async def count_done(number: int, seconds: float, work: Work) -> tuple[int, float]:

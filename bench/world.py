@@ -178,7 +178,7 @@ class World:
             settings = Settings(
                 server_host="127.0.0.1", server_port=port, colony_id=people.colony.id, timeout=60
             )
-            await _settle_in(settings, people)
+            await settle_in(settings, people)
             beside = await asyncpg.connect(self.url)
             sql = await asyncpg.connect(self.url_of(name))
             postgres = psutil.Process(await sql.fetchval("SELECT pg_backend_pid()")).parent()
@@ -219,7 +219,8 @@ class World:
             await child.wait()
 
 
-async def _settle_in(settings: Settings, people: People) -> None:
+async def settle_in(settings: Settings, people: People) -> None:
+    """Add a colony with one approved runtime."""
     async with connect(settings, key=people.server) as colonies:
         await colonies.add_colony(people.colony.id, "bench")
         owner = colonies.acting_as(people.colony)

@@ -24,6 +24,7 @@ PARTS = (
     "idle",
     "fanout",
     "slow",
+    "fairness",
     "growth",
     "peers",
 )
