@@ -131,6 +131,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: Annotated[
         int, Setting("COLONIES_MAX_IN_FLIGHT", "Unanswered messages per connection")
     ] = 128
+    max_at_once: Annotated[
+        int,
+        Setting("COLONIES_MAX_AT_ONCE", "Calls worked on at once; of the others, by turns"),
+    ] = 128
     max_pushes: Annotated[
         int, Setting("COLONIES_MAX_PUSHES", "Unread messages after which a reader is cut off")
     ] = 1000

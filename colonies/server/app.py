@@ -43,6 +43,7 @@ from colonies.server.rpc import (
 )
 from colonies.server.schema import bring_up_to_date
 from colonies.server.ticker import Ticker
+from colonies.server.turns import Turns
 from colonies.server.web import make_app
 from colonies.settings import Settings
 from colonies.version import __version__
@@ -141,6 +142,7 @@ class Server:
         self.metrics = Metrics.create()
         self.ticker: Ticker
         self.leader: Leader
+        self.turns: Turns
         self.peers: Peers
         self.db: Database
         self.port = settings.server_port
@@ -167,6 +169,7 @@ class Server:
             listener = stack.enter_context(self._listener or listen(self.settings))
             self.port = listener.getsockname()[1]
             members = Members(self.db, tell=self.news.forget_members)
+            self.turns = Turns(self.settings.max_at_once, members.line_of)
             self.peers = self._make_peers(lookout, members)
             await stack.enter_async_context(self.peers)
             await self._start_serving(stack, listener, members)
@@ -232,6 +235,7 @@ class Server:
             db=self.db,
             hub=self.hub,
             members=members,
+            turns=self.turns,
             settings=self.settings,
             metrics=self.metrics,
         )

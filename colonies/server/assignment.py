@@ -54,7 +54,7 @@ async def assign(
                 await lifecycle.forget_assigned(call.db, seen, call.intent)
                 continue
             if not given and timeout > 0:
-                with call.peer.stand_aside():
+                with call.peer.stand_aside(), call.turns.set_aside():
                     given = await _wait_before(deadline, waiter, room=1 if terms.is_safe else 0)
                 for process in given:
                     call.hub.introduce(process)

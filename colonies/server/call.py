@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from colonies.server.hub import Hub
     from colonies.server.members import Members
     from colonies.server.quota import Quotas
+    from colonies.server.turns import Turns
 
 
 class Door(StrEnum):
@@ -88,6 +89,7 @@ class Call:
     settings: Settings
     peer: Peer
     quotas: Quotas
+    turns: Turns
     caller: str = ""
     id: str = ""
     intent: Intent = NOBODYS

@@ -5,7 +5,7 @@
 3. identity   recover the caller from the signature                else BadSignature
 4. request    decode and check what was signed                     else Malformed
 5. rule       may the caller do this, and to what?                 else Forbidden, NotFound
-6. handler    do it, once; each change is one statement
+6. handler    do it, once, by turns; each change is one statement
 7. publish    tell others what was committed
 8. reply      encode it; here alone errors become replies
 """
@@ -40,6 +40,7 @@ from colonies.server.members import Members
 from colonies.server.metrics import Metrics
 from colonies.server.quota import Quotas
 from colonies.server.rpc import Request, Rpc
+from colonies.server.turns import Turns
 from colonies.settings import Settings
 
 logger = structlog.get_logger()
@@ -67,6 +68,7 @@ class Dispatcher:
         db: Database,
         hub: Hub,
         members: Members,
+        turns: Turns,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
@@ -74,6 +76,7 @@ class Dispatcher:
         self._db = db
         self._hub = hub
         self._members = members
+        self._turns = turns
         self._quotas = Quotas(db, settings)
         self._settings = settings
         self._metrics = metrics
@@ -86,7 +89,9 @@ class Dispatcher:
     async def answer(self, raw: bytes, peer: Peer) -> tuple[Reply, Failure | None]:
         """Give the reply to one message, and the failure that it carries if it does."""
         started = perf_counter()
-        call = Call(self._db, self._hub, self._members, self._settings, peer, self._quotas)
+        call = Call(
+            self._db, self._hub, self._members, self._settings, peer, self._quotas, self._turns
+        )
         rpc = UNKNOWN
         failure: Failure | None = None
         reply = Reply()
@@ -131,18 +136,25 @@ class Dispatcher:
         """Do what is asked; the same request, sent twice, is looked at one after the other."""
         key = (call.intent.caller, call.intent.request)
         if not call.intent.request:
-            return await _do(rpc, call, msg)
+            return await self._do(rpc, call, msg)
         while (twins := self._under_way.get(key)) is not None:
             twins.append(asyncio.get_running_loop().create_future())
             await twins[-1]
         twins = self._under_way[key] = []
         try:
-            return await _do(rpc, call, msg)
+            return await self._do(rpc, call, msg)
         finally:
             del self._under_way[key]
             for twin in twins:
                 if not twin.done():
                     twin.set_result(None)
+
+    async def _do(self, rpc: Rpc, call: Call, msg: Request) -> Any:
+        await self._turns.take(call.caller)
+        try:
+            return await _do(rpc, call, msg)
+        finally:
+            self._turns.give_back()
 
     def _record(self, rpc: str, call: Call, seconds: float, failure: Failure | None) -> None:
         status = failure.status if failure else OK

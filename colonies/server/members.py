@@ -51,6 +51,15 @@ class Members:
             self._remembered[identity] = (self._clock() + LIFETIME, runtimes)
         return runtimes
 
+    def line_of(self, identity: str) -> tuple[str, ...]:
+        """Give what an identity has in common with its fellows: every colony that it is in.
+
+        An owner is called as its colony is; whoever is not known is by itself. Nobody gets into the
+        line of others by letting them into a colony of their own.
+        """
+        _, runtimes = self._remembered.get(identity, (0.0, []))
+        return tuple(sorted(one.colony_id for one in runtimes)) or (identity,)
+
     def forget(self) -> None:
         """Forget everything, on every hub: something about runtimes has changed."""
         self.forget_here()
