@@ -175,6 +175,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "COLONIES_MAX_WAITING", "Processes waiting in a colony; 0: no limit", may_be_zero=True
         ),
     ] = 0
+    max_running: Annotated[
+        int,
+        Setting(
+            "COLONIES_MAX_RUNNING",
+            "Processes of a colony that run at once; 0: no limit",
+            may_be_zero=True,
+        ),
+    ] = 0
+    max_runtime_running: Annotated[
+        int,
+        Setting(
+            "COLONIES_MAX_RUNTIME_RUNNING",
+            "Processes that run at one runtime at once; 0: no limit",
+            may_be_zero=True,
+        ),
+    ] = 0
     tick: Annotated[float, Setting("COLONIES_TICK", "Period of the deadline pass")] = 0.5
     cancel_grace: Annotated[
         float, Setting("COLONIES_CANCEL_GRACE", "Time a runtime has to stop what was cancelled")

@@ -273,6 +273,12 @@ async def test_the_expiry_pass_goes_by_its_partial_index_and_touches_few_rows(cr
     assert touched(plan) < 20
 
 
+async def test_what_runs_is_counted_by_the_partial_index(crowd):
+    plan = await explain(crowd, "list_running_counts", colony_id=COLONY)
+    assert indexes(plan) == {"processes_running"}
+    assert "processes" not in scanned(plan)
+
+
 @pytest.mark.parametrize("name", ["list_processes", "list_progress", "list_living_attempts"])
 async def test_what_another_hub_told_of_is_looked_up_by_the_primary_key(crowd, name):
     """Every tenth process runs, the rest has ended or waits; all of these run."""

@@ -14,6 +14,7 @@ class Standing(Wire):
     The figures count runtimes: of the type that it asks for, or those that it is addressed to.
     Those that are ``excluded`` or have too little are approved ones; one may count several times.
     Who ``fit`` is ``silent`` if not heard from for a minute, else ``busy`` while it runs anything.
+    What is ``running`` is that of the whole colony.
     """
 
     pending: int = 0
@@ -28,6 +29,7 @@ class Standing(Wire):
     busy: int = 0
     ahead: int = 0
     unfinished_parents: list[str] = []
+    running: int = 0
     lease_left: float = 0  # seconds; 0 is no end
 
 
@@ -43,16 +45,20 @@ MOST_AHEAD = 1000
 """Processes ahead of one in the queue that are counted; more are "more than"."""
 
 
-def explain(process: Process, standing: Standing) -> Explanation:
-    """Say why a process is in its state."""
-    reasons = {
-        State.WAITING: _why_waiting,
-        State.RUNNING: _why_running,
-        State.SUCCESS: _why_ended,
-        State.FAILED: _why_ended,
-        State.CANCELLED: _why_ended,
-    }[process.state](process, standing)
-    return Explanation(process_id=process.process_id, state=process.state, reasons=list(reasons))
+def explain(process: Process, standing: Standing, *, most_running: int = 0) -> Explanation:
+    """Say why a process is in its state; ``most_running`` may run in its colony, 0 is no limit."""
+    reasons = list(
+        {
+            State.WAITING: _why_waiting,
+            State.RUNNING: _why_running,
+            State.SUCCESS: _why_ended,
+            State.FAILED: _why_ended,
+            State.CANCELLED: _why_ended,
+        }[process.state](process, standing)
+    )
+    if process.state is State.WAITING and 0 < most_running <= standing.running:
+        reasons.append(f"the colony runs {standing.running} of {most_running} at most")
+    return Explanation(process_id=process.process_id, state=process.state, reasons=reasons)
 
 
 def _why_ended(process: Process, _standing: Standing) -> Iterator[str]:

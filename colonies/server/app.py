@@ -41,6 +41,7 @@ from colonies.server.rpc import (
     server,
     subscription,
 )
+from colonies.server.running import Limits
 from colonies.server.schema import bring_up_to_date
 from colonies.server.ticker import Ticker
 from colonies.server.turns import Turns
@@ -138,7 +139,7 @@ class Server:
         self.settings = settings
         self._listener = listener
         self.news = News()
-        self.hub = Hub(self.news)
+        self.hub = Hub(self.news, Limits(settings.max_running, settings.max_runtime_running))
         self.metrics = Metrics.create()
         self.ticker: Ticker
         self.leader: Leader

@@ -22,6 +22,7 @@ from colonies.server.lifecycle import Assignment
 from colonies.server.moves import Claim
 from colonies.server.parties import Cause, Holder, Listener, Outlet
 from colonies.server.queue import Bookmarks
+from colonies.server.running import UNLIMITED, Limits
 from colonies.server.waiter import Waiter
 
 MAX_ASKED = 8
@@ -31,7 +32,7 @@ MAX_ASKED = 8
 class Hub:
     """The switchboard of one hub."""
 
-    def __init__(self, outlet: Outlet | None = None) -> None:
+    def __init__(self, outlet: Outlet | None = None, limits: Limits = UNLIMITED) -> None:
         self.id = uuid4().hex
         self._outlet = outlet
         # By process, or by colony and runtime type.
@@ -48,6 +49,7 @@ class Hub:
         self._heard: set[tuple[str, str]] = set()
         self._closed: Failure | None = None
         self.bookmarks = Bookmarks()
+        self.limits = limits
 
     def publish(self, processes: Iterable[Process], cause: Cause = Cause.CALL) -> None:
         """Tell everybody concerned that these processes have changed, as committed."""
@@ -62,6 +64,8 @@ class Hub:
                 if process.state is not State.RUNNING:
                     self.let_go(process.process_id, is_lost=cause is Cause.SILENCE)
             self._offer_if_waiting(process)
+            if process.state > State.RUNNING:
+                self.make_room(process.colony_id)
 
     def introduce(self, process: Process) -> None:
         """Tell those here of a process that was assigned with its submit how it was before that."""
@@ -243,6 +247,8 @@ class Hub:
 
     def promise(self, conditions: Conditions) -> Waiter | None:
         """Find somebody who takes a process to be without looking; the next one is another's."""
+        if self.limits.are_set:  # whether one more may run is for a claim to count
+            return None
         for waiter in islice(self._candidates(conditions), MAX_ASKED):
             if waiter.has_room and conditions.fit(waiter.runtime):
                 waiter.promise()
@@ -277,18 +283,17 @@ class Hub:
         """Give the ids of all runtimes that somebody is idle for."""
         return [runtime_id for _, runtime_id in self._idle_by_id]
 
-    def stir(self, colony_id: str, runtime_type: str) -> None:
-        """Make the next one in line for a type look for itself."""
-        self._stir_first(self._idle_by_type.get((colony_id, runtime_type), {}))
-
-    def stir_runtime(self, colony_id: str, runtime_id: str) -> None:
-        """Make whoever is idle for this very runtime look."""
-        self._stir_first(self._idle_by_id.get((colony_id, runtime_id), {}))
-
-    def _stir_first(self, line: dict[Waiter, None]) -> None:
-        if waiter := next(iter(line), None):
+    def stir(self, colony_id: str, runtime_type: str, runtime_id: str = "") -> None:
+        """Make the next one in line for a type, or for this very runtime, look for itself."""
+        lines = self._idle_by_id if runtime_id else self._idle_by_type
+        if waiter := next(iter(lines.get((colony_id, runtime_id or runtime_type), ())), None):
             self._leave_line(waiter)
             waiter.stir()
+
+    def make_room(self, colony_id: str) -> None:
+        """Make those look who were held up by how much a colony ran; something has ended."""
+        for queue, runtime_id in self.limits.held_up(colony_id):
+            self.stir(colony_id, queue.runtime_type, runtime_id)
 
     def revoke(self, colony_id: str, failure: Failure, runtime_id: str = "") -> None:
         """Shut out a runtime, or a whole colony, on every hub."""
@@ -317,6 +322,7 @@ class Hub:
 
     def bury(self, colony_id: str, process_id: str = "") -> None:
         """Tell who holds or follows a process, or any of a colony's, that it was deleted."""
+        self.make_room(colony_id)
         if process_id:
             self.let_go(process_id)
             followers = list(self._listeners.get((process_id,), ()))

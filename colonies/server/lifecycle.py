@@ -23,11 +23,11 @@ from colonies.server.moves import (
     Planned,
     Submission,
     Takers,
-    claim_from,
     close_all,
     submit_all,
 )
 from colonies.server.queue import Bookmarks, Queue
+from colonies.server.running import UNLIMITED, Limits, claim_alone, claim_within
 
 EXPIRY_BATCH = 500
 """Rows that one statement of the deadline pass changes; more take further statements."""
@@ -87,10 +87,11 @@ def _environment(process_id: str, spec: ProcessSpec) -> list[Attribute]:
 
 
 async def claim(
-    db: Statements,
+    db: Database,
     runtime: Runtime,
     bookmarks: Bookmarks,
     *,
+    limits: Limits = UNLIMITED,
     count: int = 1,
     latest: bool = False,
     is_leased: bool = False,
@@ -100,7 +101,8 @@ async def claim(
     """Assign up to ``count`` waiting processes to a runtime; they are no one else's from then on.
 
     Each comes with the token of its attempt. Unless ``is_leased`` the lease has no end, for those
-    who cannot renew it. ``pushed_over`` is the request of the subscription that it is for.
+    who cannot renew it. ``pushed_over`` is the request of the subscription that it is for. Where
+    the ``limits`` leave no room, there is nothing to have.
 
     What the runtime has and whether it is approved is read by the statement itself.
     """
@@ -113,26 +115,12 @@ async def claim(
         latest,
     )
     asked = Claim(runtime.runtime_id, count, is_leased, pushed_over, intent)
-    claimed = await db.batched(claim_from, asked, queue, bookmarks, rows=count)
+    claimed = await db.batched(claim_within, asked, queue, bookmarks, limits, rows=count)
     if claimed is None:
-        claimed = await _claim_alone(db, queue, asked)
+        claimed = await claim_alone(db, asked, queue, limits)
     claimed.sort(key=lambda process: process.submission_time, reverse=latest)
     claimed.sort(key=lambda process: process.spec.priority, reverse=True)
     return claimed
-
-
-async def _claim_alone(db: Statements, queue: Queue, asked: Claim) -> list[Process]:
-    """Claim from what waits for a runtime by its id, and from the queue of its type, in order."""
-    return await db.fetch_all(
-        Process,
-        "claim_latest_processes" if queue.latest else "claim_oldest_processes",
-        colony_id=queue.colony_id,
-        runtime_id=asked.runtime_id,
-        count=asked.count,
-        is_leased=asked.is_leased,
-        pushed_over=asked.pushed_over,
-        **asked.intent.parameters,
-    )
 
 
 class Assignment(msgspec.Struct, frozen=True):

@@ -82,7 +82,7 @@ class Lookout:
             count=STIR_LIMIT,
         )
         for colony_id, runtime_id in addressed:
-            self._hub.stir_runtime(str(colony_id), str(runtime_id))
+            self._hub.stir(str(colony_id), "", str(runtime_id))
 
     async def _look_at_followed(self) -> None:
         """Tell the followers of single processes how far these have come, or that they are gone."""

@@ -215,7 +215,7 @@ async def why(call: Call, _msg: Why, process: Process) -> Explanation:
         process_id=process.process_id,
         most_ahead=MOST_AHEAD,
     )
-    return explain(process, standing)
+    return explain(process, standing, most_running=call.settings.max_running)
 
 
 class CancelProcess(Request):

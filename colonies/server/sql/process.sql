@@ -415,6 +415,7 @@ SELECT count(*) FILTER (WHERE state = 0) AS pending,
              JOIN processes AS parent ON parent.colony_id = it.colony_id
               AND parent.process_id = ANY (it.parents)
              WHERE parent.state <> 2 ORDER BY parent.process_id) AS unfinished_parents,
+       (SELECT count(*) FROM processes WHERE colony_id = :colony_id AND state = 1) AS running,
        (SELECT greatest(extract(epoch FROM leased_until - now()), 0)::float FROM it) AS lease_left
 FROM counted;
 
@@ -674,6 +675,15 @@ FROM (SELECT colony_id, runtime_ids FROM processes
       WHERE colony_id = ANY (:colony_ids) AND runtime_type = '' AND runtime_ids <> '{}'
         AND runtime_ids && :runtime_ids AND state = 0 AND NOT wait_for_parents
       LIMIT :count) AS addressed;
+
+-- name: lock_running
+-- Let nobody else who takes this lock claim in a colony until the transaction is over.
+SELECT pg_advisory_xact_lock(732048157, hashtext(:colony_id));
+
+-- name: list_running_counts
+-- What each runtime of a colony runs.
+SELECT assigned_runtime_id, count(*) FROM processes
+WHERE colony_id = :colony_id AND state = 1 GROUP BY assigned_runtime_id;
 
 -- name: get_waiting_count
 -- Up to :most.
