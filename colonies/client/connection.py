@@ -19,7 +19,7 @@ from typing import Any, Protocol, Self
 import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from colonies.client.closing import Closing
 from colonies.client.insistence import pauses
@@ -43,9 +43,9 @@ MAX_REPLY_BYTES = 64 * 1024 * 1024
 MAX_UNREAD = 10_000
 """Pushes of one stream that nobody has read yet; more end the stream with an error."""
 
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 10.0
-"""Seconds between attempts to reconnect, before jitter."""
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 5.0
+"""Seconds between attempts to reconnect, before jitter: when a hub goes, all come back at once."""
 
 GOODBYE_PAUSES = (0.0, 0.1, 0.5, 2.0, 5.0)
 """Seconds before each try to end what the hub may not have begun yet."""
@@ -72,7 +72,7 @@ class Transport(Protocol):
     """What carries a call to the hub and brings the reply."""
 
     has_served: bool
-    """Whether the hub has ever done what it was asked: only then is it worth waiting for."""
+    """Whether the hub has ever done what it was asked, or said when: it is worth waiting for."""
 
     is_closed: bool
 
@@ -292,6 +292,11 @@ class Connection(Closing):
                 ssl=tls_context(self._settings),
                 proxy=None,
             )
+        except InvalidStatus as error:
+            if "Retry-After" in error.response.headers:
+                self.has_served = True  # it is there, and worth another try
+                raise Unavailable(f"{url} has too much to do") from error
+            raise ConnectionLost(f"no hub at {url}: {error}") from error
         except (OSError, WebSocketException) as error:
             raise ConnectionLost(f"no hub at {url}: {_reason(error)}") from error
         except ValueError as error:  # UnicodeError is one

@@ -50,8 +50,11 @@ async def insist(
 
 
 def pauses(first: float, longest: float) -> Iterator[float]:
-    """Give the seconds between one try and the next, without end: twice as long each, jittered."""
+    """Give the seconds between one try and the next, without end: on average twice as long each.
+
+    Anything from none to twice the average, so that thousands that began together come apart.
+    """
     pause = first
     while True:
-        yield pause * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+        yield pause * random.uniform(0, 2)  # noqa: S311 - jitter
         pause = min(pause * 2, longest)

@@ -125,6 +125,12 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         self.request.headers.clear()  # the parser keeps the request itself
         del self.request, self.response
 
+    async def send(self, message: Any) -> None:
+        """Take a handshake that was refused for complete; theirs logs an error for each."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = True
+
     def handle_ping(self) -> None:
         super().handle_ping()
         if self.transport.get_write_buffer_size() > MAX_PONG_BYTES:

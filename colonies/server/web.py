@@ -38,6 +38,12 @@ SETTLE = "colonies.settle"
 """The scope's key for a function to be called once a socket is open, to forget its handshake."""
 
 OK = 200
+_TRY_AGAIN = PlainTextResponse(
+    "too many of this address have not said who they are",
+    Unavailable.status,
+    {"retry-after": "1"},
+)
+"""The answer to a handshake that may be tried again: behind one address there may be thousands."""
 
 TEXT = {"content-type": "text/plain; charset=utf-8"}
 
@@ -149,16 +155,16 @@ class _Sockets:
         self._dispatcher = dispatcher
         self._settings = settings
         self._open = metrics.connections.labels(door)
-        self._strangers: set[Connection] = set()
+        self._strangers: dict[str, set[Connection]] = {}  # by address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
         connection = Connection(self._door, client[0] if client else "", self._settings)
         await receive()  # the handshake
         if self._count_strangers(connection.address) >= self._settings.max_strangers:
-            await send({"type": "websocket.close"})
+            await _TRY_AGAIN(scope, receive, send)
             return
-        self._strangers.add(connection)
+        self._strangers.setdefault(connection.address, set()).add(connection)
         self._open.inc()
         try:
             await send({"type": "websocket.accept"})
@@ -168,11 +174,15 @@ class _Sockets:
             await connection.serve(_AsgiSocket(receive, send, extensions.get(ABORT)), self._answer)
         finally:
             self._open.dec()
-            self._strangers.discard(connection)
+            self._strangers.get(connection.address, set()).discard(connection)
+            self._count_strangers(connection.address)
 
     def _count_strangers(self, address: str) -> int:
-        self._strangers = {one for one in self._strangers if not one.is_authenticated}
-        return sum(stranger.address == address for stranger in self._strangers)
+        """Count those of an address that are still unknown, and forget who is not."""
+        strangers = {one for one in self._strangers.pop(address, ()) if not one.is_authenticated}
+        if strangers:
+            self._strangers[address] = strangers
+        return len(strangers)
 
     async def _answer(self, frame: bytes, connection: Connection) -> bytes | None:
         reply, failure = await self._dispatcher.answer(frame, connection)

@@ -352,7 +352,8 @@ async def test_an_address_has_256_strangers_at_most(server, people):
         with pytest.raises(InvalidStatus) as refusal:
             async with talk(server):
                 pass
-        assert refusal.value.response.status_code == 403
+        assert refusal.value.response.status_code == 503
+        assert refusal.value.response.headers["Retry-After"] == "1"
         await strangers[0].ask("getcallermsg", {}, people.stranger)
         async with talk(server):
             pass
