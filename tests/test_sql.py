@@ -273,6 +273,27 @@ async def test_the_expiry_pass_goes_by_its_partial_index_and_touches_few_rows(cr
     assert touched(plan) < 20
 
 
+async def test_orphans_are_looked_for_a_colony_at_a_time(crowd):
+    """The one colony of 60,000 processes is none in this database."""
+    await crowd.execute("INSERT INTO colonies VALUES ($1, 'crowd')", COLONY)
+    try:
+        plan = await explain(crowd, "delete_orphans")
+    finally:
+        await crowd.execute("DELETE FROM colonies")
+    assert scanned(plan) <= {"colonies"}
+    assert touched(plan) < 50
+
+
+@pytest.mark.parametrize("name", ["delete_colony", "delete_orphans"])
+async def test_a_colony_goes_with_every_table_that_is_part_of_it(crowd, name):
+    tables = await crowd.fetch(
+        "SELECT table_name FROM information_schema.columns "
+        "WHERE column_name = 'colony_id' AND table_schema = 'public'"
+    )
+    for table in {row["table_name"] for row in tables} - {"colonies"}:
+        assert f"DELETE FROM {table}" in QUERIES[name].text
+
+
 async def test_what_runs_is_counted_by_the_partial_index(crowd):
     plan = await explain(crowd, "list_running_counts", colony_id=COLONY)
     assert indexes(plan) == {"processes_running"}

@@ -81,6 +81,7 @@ def duties(db: Database, settings: Settings, metrics: Metrics) -> list[Duty]:
             lambda: lifecycle.forget_requests(db, age=REQUESTS_KEPT),
         ),
         Duty("sweep", FORGET_PERIOD, lambda: retention.sweep_all(db, keep, metrics)),
+        Duty("sweep orphans", FORGET_PERIOD, lambda: retention.sweep_orphans(db)),
     ]
 
 

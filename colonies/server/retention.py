@@ -56,6 +56,11 @@ async def sweep(db: Statements, keep: Keep, metrics: Metrics, *, batch: int = SW
     return is_behind
 
 
+async def sweep_orphans(db: Statements) -> None:
+    """Delete what came into a colony while that was being deleted: nobody could, or ever will."""
+    await db.execute("delete_orphans")
+
+
 async def sweep_all(
     db: Statements, keep: Keep, metrics: Metrics, *, batch: int = SWEEP_BATCH
 ) -> None:

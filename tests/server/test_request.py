@@ -200,7 +200,8 @@ NOBODYS = {
     "fail_processes_overrun", "return_processes_lost", "fail_processes_lost",  # deadlines
     "renew_processes", "touch_runtimes",  # signs of life
     "touch_hub", "delete_hub",  # signs of life of hubs
-    "delete_request", "delete_old_requests", "delete_ended_processes", "set_schema_version",
+    "delete_request", "delete_old_requests", "delete_ended_processes", "delete_orphans",
+    "set_schema_version",
     "return_processes_of_runtime", "cancel_processes_of_runtime",  # with delete_runtime, or not
 }  # fmt: skip
 """Statements that change something and remember no request for it."""

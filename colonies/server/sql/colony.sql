@@ -21,6 +21,24 @@ WITH {once},
      gone_runtimes AS (DELETE FROM runtimes WHERE colony_id = :colony_id)
 DELETE FROM colonies WHERE colony_id = :colony_id;
 
+-- name: delete_orphans
+-- What came into a colony while that was being deleted: a lock that would keep it out would be one
+-- of the colony's one row, with every submit. Colonies are found one after the other by index. What
+-- is seen here is of before: a colony that is added again meanwhile loses nothing.
+WITH RECURSIVE known (id) AS (
+    SELECT ''
+    UNION ALL
+    SELECT least((SELECT min(colony_id) FROM attributes WHERE colony_id > id),
+                 (SELECT min(colony_id) FROM processes WHERE colony_id > id),
+                 (SELECT min(colony_id) FROM runtimes WHERE colony_id > id))
+    FROM known WHERE id IS NOT NULL
+), gone AS MATERIALIZED (
+    SELECT id FROM known
+    WHERE id <> '' AND NOT EXISTS (SELECT FROM colonies WHERE colony_id = id)
+), gone_attributes AS (DELETE FROM attributes USING gone WHERE colony_id = id),
+   gone_processes AS (DELETE FROM processes USING gone WHERE colony_id = id)
+DELETE FROM runtimes USING gone WHERE colony_id = id;
+
 -- part: counted
 -- Each from an index of its own that has all that is asked.
 count(*) FILTER (WHERE state = 2) AS successful_processes,
