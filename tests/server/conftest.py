@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -14,6 +15,7 @@ from colonies.core.identity import PrivateKey
 from colonies.server.app import Server
 from colonies.server.db import Database
 from tests.conftest import add_runtime
+from tests.programs import data_folder
 from tests.server.doors import Talk, talk
 from tests.server.hubs import reaching
 from tests.server.leases import OVER
@@ -157,3 +159,10 @@ def subscribe(colony, people):
         return await talk.ask("subscribeassignmentsmsg", fields, key, name)
 
     return subscribe
+
+
+@pytest.fixture
+def folder(tmp_path) -> Iterator[Path]:
+    """A data folder of a PostgreSQL of its own; what runs in it afterwards fails the test."""
+    with data_folder(tmp_path) as folder:
+        yield folder
