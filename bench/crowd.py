@@ -25,7 +25,7 @@ from bench.loop import run
 from bench.world import ROOT, Hub
 from colonies import PrivateKey
 from colonies.core import wire
-from colonies.core.envelope import Reply, new_request_id, open_reply, seal
+from colonies.core.envelope import Reply, new_request_id, open_reply, seal, unpack
 from colonies.core.process import Process, State
 
 AT_ONCE = 64
@@ -33,6 +33,9 @@ AT_ONCE = 64
 
 SMALL_BUFFER = 4096
 """Bytes that the kernel keeps for who does not read."""
+
+PATIENCE = 60.0
+"""Seconds that a push may take."""
 
 LONGEST_LINE = 64 * 1024 * 1024
 
@@ -81,7 +84,7 @@ class Member(asyncio.Protocol):
         self._wire.receive_data(data)
         for event in self._wire.events_received():
             if not isinstance(event, Frame):
-                self._say("first", self._plan.payload_type, self._plan.fields)
+                self._shake_hands()
             elif event.opcode is Opcode.TEXT:
                 self._take(wire.decode(bytes(event.data), Reply))
         self._flush()
@@ -91,11 +94,20 @@ class Member(asyncio.Protocol):
         if not self.is_in.done():
             self.is_in.set_exception(exc or ConnectionError("the hub hung up"))
 
+    def _shake_hands(self) -> None:
+        if self._wire.handshake_exc:
+            self.is_in.set_exception(self._wire.handshake_exc)
+        else:
+            self._say("first", self._plan.payload_type, self._plan.fields)
+
     def _take(self, reply: Reply) -> None:
         if reply.subscription is not msgspec.UNSET:
             self._take_push(time.monotonic(), open_reply(reply, Process))
-        elif not self.is_in.done():
-            open_reply(reply, msgspec.Raw)
+        elif self.is_in.done():
+            open_reply(reply, msgspec.Raw)  # a close that was refused is a bug, and said so
+        elif reply.error:
+            self.is_in.set_exception(RuntimeError(f"refused: {unpack(reply.payload)!r}"))
+        else:
             self.is_in.set_result(reply)
             if self._plan.is_deaf:
                 self._transport.pause_reading()
@@ -149,8 +161,9 @@ class Crowd:
         self._output = output
 
     async def next_push(self) -> Pushed:
-        """Wait for the next push to any of them."""
-        line = await self._output.readline()
+        """Wait for the next push to any of them; raise TimeoutError if there is none for long."""
+        async with asyncio.timeout(PATIENCE):
+            line = await self._output.readline()
         if not line:
             raise RuntimeError("the crowd is gone")
         return msgspec.json.decode(line, type=Pushed)

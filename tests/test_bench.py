@@ -1,12 +1,21 @@
 """The bench still runs: every part, as little of it as possible."""
 
+import pytest
+
 from bench.__main__ import measure_on, write
+from bench.crowd import runtimes
 from bench.goals import GOALS
 from bench.parts import PARTS
 from bench.report import Goal, judged
 from bench.scale import TINY
+from bench.world import World
+from colonies.core.identity import PrivateKey
+
+WARM, IDLE = 100, 400
+MOST_BYTES = 40_000
 
 
+@pytest.mark.timeout(300)
 async def test_every_part_measures_something(postgres_url, tmp_path):
     chapters = await measure_on(postgres_url, tmp_path, PARTS, TINY)
     assert [chapter.conditions for chapter in chapters if not chapter.is_whole] == []
@@ -30,3 +39,14 @@ def test_a_goal_is_judged_by_the_figures_of_the_run():
 
 def test_no_two_goals_are_of_one_name():
     assert len({goal.what for goal in GOALS}) == len(GOALS)
+
+
+async def test_an_idle_runtime_is_small(postgres_url, tmp_path):
+    """Half as much again as it is; what the first ones need but once is not counted."""
+    async with World(postgres_url, tmp_path, TINY) as world, world.new_hub() as hub:
+        keys = [PrivateKey.generate() for _ in range(WARM + IDLE)]
+        await hub.add_runtimes(keys)
+        async with runtimes(hub, keys[:WARM]):
+            before = hub.resident_bytes()
+            async with runtimes(hub, keys[WARM:]):
+                assert (hub.resident_bytes() - before) / IDLE < MOST_BYTES
