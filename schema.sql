@@ -71,6 +71,8 @@ CREATE TABLE processes (
     cancelled_by        text NOT NULL DEFAULT '',
     cancel_reason       text NOT NULL DEFAULT '',
     cancel_time         timestamptz,
+    missing_parents     integer NOT NULL DEFAULT 0,
+    input_lengths       integer[] NOT NULL DEFAULT '{}',
     CONSTRAINT processes_pkey PRIMARY KEY (colony_id, process_id)
 ) WITH (
     fillfactor = 85,
@@ -116,6 +118,37 @@ CREATE INDEX processes_ended ON processes (colony_id, state, end_time DESC) WHER
 
 -- "What is waiting, in the order it came?" (list_waiting_processes, list_process_history)
 CREATE INDEX processes_waiting ON processes (colony_id, submission_time) WHERE state = 0;
+
+-- "What belongs to this graph?" (list_members and whatever ends or deletes all of them)
+CREATE INDEX processes_of_graph ON processes (colony_id, process_graph_id)
+    WHERE process_graph_id <> '';
+
+-- A workflow that was submitted. Whoever changes how far its processes have come locks its row
+-- first, so that the counts here and in the processes agree. `last_end` is that of whichever has
+-- ended; beside an index it would have to change with every one of them.
+CREATE TABLE process_graphs (
+    colony_id        text NOT NULL,
+    process_graph_id text NOT NULL,
+    state            smallint NOT NULL DEFAULT 0 CHECK (state IN (0, 1, 2, 3, 4)),
+    submission_time  timestamptz NOT NULL,
+    start_time       timestamptz,
+    end_time         timestamptz,
+    last_end         timestamptz,
+    roots            text[] NOT NULL,
+    on_failure       text NOT NULL,
+    members          integer NOT NULL CHECK (members BETWEEN 1 AND 10000),
+    successful       integer NOT NULL DEFAULT 0,
+    failed           integer NOT NULL DEFAULT 0,
+    cancelled        integer NOT NULL DEFAULT 0,
+    CONSTRAINT process_graphs_pkey PRIMARY KEY (colony_id, process_graph_id)
+) WITH (fillfactor = 50);
+
+-- "Which graphs are in this state?" (list_process_graphs)
+CREATE INDEX process_graphs_by_state ON process_graphs (colony_id, state, submission_time DESC);
+
+-- "Which ended long ago?" (delete_ended_graphs)
+CREATE INDEX process_graphs_ended ON process_graphs (colony_id, state, end_time)
+    WHERE state >= 2;
 
 CREATE TABLE attributes (
     colony_id        text NOT NULL,
@@ -164,4 +197,4 @@ CREATE TABLE hubs (
 
 -- One row: the number of the last migration that this database has seen.
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (7);
+INSERT INTO schema_version VALUES (8);

@@ -17,8 +17,17 @@ from colonies.core.colony import Colony, Statistics
 from colonies.core.explanation import Explanation
 from colonies.core.history import Event, Happening
 from colonies.core.process import Conditions, Held, Process, ProcessSpec, State
+from colonies.core.process_graph import (
+    GraphEdge,
+    GraphNode,
+    NodeData,
+    NodeStyle,
+    Position,
+    ProcessGraph,
+)
 from colonies.core.runtime import Approval, Location, Runtime
 from colonies.core.wire import ZERO_TIME, Wire
+from colonies.core.workflow import WorkflowSpec
 from colonies.server.app import make_table
 from colonies.server.call import Door
 from colonies.server.rpc import Request
@@ -44,7 +53,7 @@ MEANINGS: dict[type, dict[str, str]] = {
         "runtimeids": "only these runtimes; empty, or with `*` in it: any",
         "runtimetype": "only runtimes of this type, to 256 characters; "
         "empty with runtime ids: these, whatever their type",
-        "dependencies": "kept for v1 clients; nothing looks at it",
+        "dependencies": "in a workflow, the names of those that it waits for",
         "cores": "cores the runtime must have",
         "mem": "MiB of memory the runtime must have",
         "gpus": "GPUs the runtime must have",
@@ -62,11 +71,11 @@ MEANINGS: dict[type, dict[str, str]] = {
         "retries": "returns to the queue so far, releases not counted",
         "attributes": "what its runtime added",
         "spec": "what was submitted",
-        "waitforparents": "v1's workflows; always false",
-        "parents": "v1's workflows; always empty",
-        "children": "v1's workflows; always empty",
-        "processgraphid": "v1's workflows; always empty",
-        "in": "v1's workflows; always empty",
+        "waitforparents": "whether it waits for processes that it depends on",
+        "parents": "the processes that it depends on, in the order of its `dependencies`",
+        "children": "the processes that depend on it",
+        "processgraphid": "the graph that it belongs to, if it is of a workflow",
+        "in": "what its parents gave, one after the other",
         "out": "what came out of it",
         "errors": "why it failed",
         "attempt": "number of the present or last attempt; 0: none yet",
@@ -75,6 +84,57 @@ MEANINGS: dict[type, dict[str, str]] = {
         "cancelledby": "the identity that cancelled it",
         "cancelreason": "why, in words for people",
         "canceltime": "when; a running one ends once it is stopped",
+        "inputlengths": "how much of `in` is from each parent",
+    },
+    WorkflowSpec: {
+        "colonyid": "the colony; must be there in a submission",
+        "processspecs": "the processes, from 1 to 10000, each with a name of its own",
+        "onfailure": "what becomes of the rest when one has failed: `continue` or `cancel`",
+    },
+    ProcessGraph: {
+        "processgraphid": "its id",
+        "colonyid": "its colony",
+        "rootprocessids": "those of its processes that wait for nobody",
+        "state": "how far it has come; as of a process",
+        "submissiontime": "when it was submitted",
+        "starttime": "when the first of its processes started",
+        "endtime": "when the last of its processes ended",
+        "processids": "its processes, each before its children; "
+        "in a list of graphs, of those first ones that have 10000 in all",
+        "nodes": "a picture of its processes; only with a single graph",
+        "edges": "what waits for what; only with a single graph",
+        "onfailure": "what becomes of the rest when one has failed",
+        "members": "processes in it",
+        "successful": "those of them that ended well",
+        "failed": "those of them that failed",
+        "cancelled": "those of them that were cancelled",
+    },
+    GraphNode: {
+        "id": "the process",
+        "data": "what is written on it",
+        "position": "where it stands",
+        "type": "`input` without parents, else `output` without children, else empty",
+        "style": "how it looks",
+    },
+    NodeData: {
+        "label": "the name of the process",
+        "state": "how far it has come",
+        "starttime": "when it started",
+        "endtime": "when it ended",
+    },
+    Position: {
+        "x": "pixels to the right",
+        "y": "pixels down; 80 a level",
+    },
+    NodeStyle: {
+        "color": "always empty",
+        "background": "a colour for the state",
+    },
+    GraphEdge: {
+        "id": "both ids with a hyphen between them",
+        "source": "the process that is waited for",
+        "target": "the process that waits",
+        "animated": "whether the first is running",
     },
     Runtime: {
         "runtimeid": "its identity",
@@ -104,7 +164,7 @@ MEANINGS: dict[type, dict[str, str]] = {
         "the hub's to fill in",
         "targetid": "the process it is on",
         "targetcolonyid": "the colony of that process; the hub's to fill in",
-        "targetprocessgraphid": "v1's workflows; always empty",
+        "targetprocessgraphid": "the graph of that process, if it is of a workflow",
         "attributetype": "what it is for",
         "key": "its name; each once on a process and type",
         "value": "what it says",
@@ -116,11 +176,12 @@ MEANINGS: dict[type, dict[str, str]] = {
         "runningprocesses": "processes that a runtime has",
         "successfulprocesses": "processes that ended well",
         "failedprocesses": "processes that failed",
-        "waitingworkflows": "v1's workflows; always 0",
-        "runningworkflows": "v1's workflows; always 0",
-        "successfulworkflows": "v1's workflows; always 0",
-        "failedworkflows": "v1's workflows; always 0",
+        "waitingworkflows": "workflows of which nothing has started",
+        "runningworkflows": "workflows of which something has started and not all has ended",
+        "successfulworkflows": "workflows that ended well",
+        "failedworkflows": "workflows that ended with a failure",
         "cancelledprocesses": "processes that were cancelled",
+        "cancelledworkflows": "workflows that were cancelled, and had no failure",
     },
     Node: {
         "name": "its host and process id",

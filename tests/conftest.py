@@ -22,7 +22,7 @@ from colonies.settings import Settings
 NEVER = 3600.0
 """A tick that does not come by itself; tests call ``ticker.run_once``."""
 
-TABLES = ("attributes", "processes", "runtimes", "colonies", "requests", "hubs")
+TABLES = ("attributes", "processes", "process_graphs", "runtimes", "colonies", "requests", "hubs")
 
 
 @pytest.fixture(autouse=True)

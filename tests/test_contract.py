@@ -17,6 +17,7 @@ from colonies.core.errors import Misconfigured
 from colonies.core.identity import PrivateKey
 from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
+from colonies.core.workflow import WorkflowSpec
 from colonies.server import app
 from colonies.settings import Settings
 
@@ -37,6 +38,7 @@ ARGUMENTS: dict[str, Any] = {
     "attempt_token": "0123456789abcdef",
     "attribute_id": "a" * 64,
     "spec": ProcessSpec(),
+    "process_graph_id": "b" * 64,
     "specs": [ProcessSpec()],
     "ends": [AttemptEnd(process_id="e" * 64, attempt_token="0123456789abcdef")],
     "state": State.WAITING,
@@ -62,6 +64,9 @@ HELD = Held(process_id="e" * 64, attempt_token="0123456789abcdef")
 # Asked anew at every subscription, given once to a renewal.
 HOLDING = {"subscribeassignmentsmsg": lambda: [HELD], "renewmsg": [HELD]}
 
+# Of the same name, but another thing.
+OTHERWISE = {"submitworkflowspecmsg": {"spec": WorkflowSpec()}}
+
 # The Structs inside a request, which the hub reads as narrower ones of its own.
 INNER = {"colony", "runtime", "attribute", "spec"}
 
@@ -70,7 +75,11 @@ def method_of(payload_type: str) -> str:
     """Give the method that asks for it: found, not guessed, as underscores are not in the type."""
     if payload_type in MISSPELLED:
         return MISSPELLED[payload_type]
-    names = [name for name in vars(Colonies) if f"{name.replace('_', '')}msg" == payload_type]
+    names = [
+        name
+        for name in dir(Colonies)
+        if f"{name.replace('_', '')}msg" == payload_type and name[0] != "_"
+    ]
     assert len(names) == 1, f"one client method for {payload_type}, not {names}"
     return names[0]
 
@@ -102,6 +111,7 @@ ANSWERS = {
     "getprocessesmsg": [],
     "getprocesshistmsg": [],
     "getprocesseventsmsg": [],
+    "getprocessgraphsmsg": [],
     "whymsg": {"processid": "e" * 64, "state": 0, "reasons": []},
 }
 
@@ -114,7 +124,7 @@ async def ask(payload_type: str) -> dict[str, Any]:
         client._connection = lambda: Subscriber(recorder)
     method = getattr(client, method_of(payload_type))
     parameters = inspect.signature(method).parameters
-    arguments = ARGUMENTS | {"holding": HOLDING.get(payload_type)}
+    arguments = ARGUMENTS | {"holding": HOLDING.get(payload_type)} | OTHERWISE.get(payload_type, {})
     positional = [
         arguments[name] for name, one in parameters.items() if one.kind is not one.KEYWORD_ONLY
     ]
@@ -175,6 +185,7 @@ def known_to_client(kind: type) -> set[str]:
 @pytest.mark.parametrize("payload_type", TABLE)
 def test_what_the_hub_reads_of_a_struct_is_a_part_of_it(payload_type):
     whole = {"colony": Colony, "runtime": Runtime, "attribute": Attribute, "spec": ProcessSpec}
+    whole |= {"spec": WorkflowSpec} if payload_type == "submitworkflowspecmsg" else {}
     for field in msgspec.structs.fields(TABLE[payload_type].request):
         if field.encode_name in INNER and isinstance(field.type, type):
             assert known_to_client(field.type) <= known_to_client(whole[field.encode_name])

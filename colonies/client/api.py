@@ -18,10 +18,10 @@ import msgspec
 
 from colonies import settings as all_settings
 from colonies.batch import Batch
-from colonies.client.asking import Asking
 from colonies.client.connection import Connection, Transport
 from colonies.client.http import HttpConnection
 from colonies.client.work import Changes, SubmittedProcess, in_colony, make_spec
+from colonies.client.workflow import Workflows
 from colonies.core.attribute import Attribute, AttributeKind
 from colonies.core.caller import Caller, Version
 from colonies.core.cluster import Cluster
@@ -45,7 +45,7 @@ LONGEST_POLL = 2.0
 """Seconds between looks at a process where nothing can be pushed."""
 
 
-class Colonies(Asking):
+class Colonies(Workflows):
     """A hub, as seen by one identity. Not for use from several threads."""
 
     def __init__(

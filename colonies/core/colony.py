@@ -26,3 +26,4 @@ class Statistics(Wire):
     successful_workflows: int = 0
     failed_workflows: int = 0
     cancelled_processes: int = 0
+    cancelled_workflows: int = 0

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import json
 from enum import IntEnum
+from itertools import islice
 from typing import Annotated, Any
 from uuid import uuid4
 
 import msgspec
 
-from colonies.core.attribute import Attribute
+from colonies.core.attribute import Attribute, AttributeKind, attribute_id
 from colonies.core.identity import sha3
 from colonies.core.runtime import Runtime
 from colonies.core.wire import ZERO_TIME, Int32, Label, Time, Wire
@@ -129,6 +130,9 @@ class Process(Wire):
     Attempts are counted from 1. The token of one is told to its runtime alone; a lease without an
     end has no ``leased_until``. Who cancelled it, why and when is empty unless somebody did; if it
     was running then, its runtime has a grace period to stop in good order.
+
+    In a workflow the input is what the parents gave, one after the other in the order of the
+    dependencies; ``input_lengths`` says how much of it is from each.
     """
 
     process_id: str = ""
@@ -156,6 +160,17 @@ class Process(Wire):
     cancelled_by: str = ""
     cancel_reason: str = ""
     cancel_time: Time = ZERO_TIME
+    input_lengths: list[int] = []
+
+    @property
+    def input_by_parent(self) -> dict[str, list[str]]:
+        """What each parent gave, by its name, in the order of the dependencies."""
+        parts = iter(self.input)
+        names = self.spec.conditions.dependencies
+        return {
+            name: list(islice(parts, length))
+            for name, length in zip(names, self.input_lengths, strict=False)
+        }
 
     @property
     def is_cancelling(self) -> bool:
@@ -208,6 +223,22 @@ def progress(attempt: int, state: State, *, is_cancelling: bool) -> Progress:
     """Say how far a process has come: an attempt runs, then it is over, or all is."""
     step = {State.RUNNING: 0, State.WAITING: 1}.get(state, 2)
     return attempt, step, is_cancelling and state is State.RUNNING
+
+
+def environment_of(process_id: str, spec: ProcessSpec, graph_id: str = "") -> list[Attribute]:
+    """Give the environment of a process as attributes, as v1 clients read it."""
+    return [
+        Attribute(
+            attribute_id=attribute_id(process_id, key, AttributeKind.ENV),
+            target_id=process_id,
+            target_colony_id=spec.conditions.colony_id,
+            target_process_graph_id=graph_id,
+            attribute_type=AttributeKind.ENV,
+            key=key,
+            value=value,
+        )
+        for key, value in sorted(spec.env.items())
+    ]
 
 
 def new_id() -> str:

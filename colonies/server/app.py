@@ -40,6 +40,7 @@ from colonies.server.rpc import (
     runtime,
     server,
     subscription,
+    workflow,
 )
 from colonies.server.running import Limits
 from colonies.server.schema import bring_up_to_date
@@ -68,7 +69,7 @@ REQUESTS_KEPT = 3600.0
 
 def make_table() -> dict[str, Rpc]:
     """Build the table of everything that may be asked."""
-    return collect(server, colony, runtime, process, attribute, subscription)
+    return collect(server, colony, runtime, process, workflow, attribute, subscription)
 
 
 def duties(db: Database, settings: Settings, metrics: Metrics) -> list[Duty]:

@@ -11,9 +11,8 @@ from itertools import chain, repeat
 
 import msgspec
 
-from colonies.core.attribute import Attribute, AttributeKind, attribute_id
 from colonies.core.identity import sha3
-from colonies.core.process import Held, Process, ProcessSpec, State, new_id
+from colonies.core.process import Held, Process, ProcessSpec, State, environment_of, new_id
 from colonies.core.runtime import Runtime
 from colonies.server.db import Database, Statements, seen_before
 from colonies.server.intent import NOBODYS, Intent, Seen
@@ -56,7 +55,7 @@ async def submit_many(
     to their runtimes, who publish them.
     """
     planned = [
-        Planned(process_id, spec, _environment(process_id, spec))
+        Planned(process_id, spec, environment_of(process_id, spec))
         for process_id, spec in zip(
             ids_from(first_id, len(specs)), (spec.normalised() for spec in specs), strict=True
         )
@@ -70,20 +69,6 @@ async def submit_many(
 def ids_from(first_id: str, count: int) -> list[str]:
     """Give the ids of processes that were submitted together, of which the first is remembered."""
     return [first_id, *(sha3(f"{first_id}:{number}") for number in range(1, count))]
-
-
-def _environment(process_id: str, spec: ProcessSpec) -> list[Attribute]:
-    return [
-        Attribute(
-            attribute_id=attribute_id(process_id, key, AttributeKind.ENV),
-            target_id=process_id,
-            target_colony_id=spec.conditions.colony_id,
-            attribute_type=AttributeKind.ENV,
-            key=key,
-            value=value,
-        )
-        for key, value in sorted(spec.env.items())
-    ]
 
 
 async def claim(

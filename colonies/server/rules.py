@@ -16,6 +16,7 @@ from colonies.core.attribute import Attribute
 from colonies.core.colony import Colony
 from colonies.core.errors import Conflict, Failure, Forbidden, NotFound, StaleAttempt
 from colonies.core.process import Process
+from colonies.core.process_graph import ProcessGraph
 from colonies.core.runtime import Runtime
 from colonies.server.call import Call
 from colonies.server.lifecycle import Assignment
@@ -125,6 +126,22 @@ async def member_of_process(call: Call, process_id: str) -> Process:
     return process
 
 
+@about("an approved runtime of the graph's colony, or its owner")
+async def reader_of_graph(call: Call, process_graph_id: str) -> ProcessGraph:
+    """Let approved runtimes of a graph's colony and its owner call; gives the graph."""
+    graph = await find_graph(call, process_graph_id)
+    await _member_or_owner(call, graph.colony_id)
+    return graph
+
+
+@about("an approved runtime of the graph's colony")
+async def member_of_graph(call: Call, process_graph_id: str) -> ProcessGraph:
+    """Let approved runtimes of a graph's colony call; the subject is the graph."""
+    graph = await find_graph(call, process_graph_id)
+    await _approved_member(call, graph.colony_id)
+    return graph
+
+
 @about("an approved runtime of the attribute's colony, or its owner")
 async def reader_of_attribute(call: Call, attribute_id: str) -> Attribute:
     """Let approved runtimes of an attribute's colony and its owner call; gives the attribute."""
@@ -211,6 +228,17 @@ async def find_process(call: Call, process_id: str) -> Process:
         process_id=process_id,
         caller=call.caller,
         missing=NotFound(f"there is no process <{process_id}>"),
+    )
+
+
+async def find_graph(call: Call, process_graph_id: str) -> ProcessGraph:
+    """Give a graph of the caller's colonies; NotFound for all others, there or not."""
+    return await call.db.fetch_one(
+        ProcessGraph,
+        "get_process_graph",
+        process_graph_id=process_graph_id,
+        caller=call.caller,
+        missing=NotFound(f"there is no workflow <{process_graph_id}>"),
     )
 
 

@@ -73,6 +73,11 @@ WRITES: dict[str, tuple[str, Any, str, int]] = {
             {"func": "new", "env": {"A": name}, "conditions": {"colonyid": w.colony}}
             for name in "abc"]},
         "processes WHERE spec->>'func' = 'new'", 3),
+    "submitworkflowspecmsg": (
+        "runtime", lambda w: {"spec": {"colonyid": w.colony, "processspecs": [
+            {"name": "a", "func": "new", "env": {"A": "B"}},
+            {"name": "b", "func": "new", "conditions": {"dependencies": ["a"]}}]}},
+        "processes JOIN process_graphs USING (process_graph_id) WHERE spec->>'func' = 'new'", 2),
     "assignprocessmsg": (
         "runtime", lambda w: {"colonyid": w.colony, "timeout": -1},
         "processes WHERE state = 1", 2),
@@ -160,6 +165,7 @@ READS = {
     "versionmsg", "getcallermsg", "getstatisticsmsg", "getclustermsg", "getcoloniesmsg",
     "getcolonymsg", "getcolonystatsmsg", "getruntimesmsg", "getruntimemsg", "getprocesshistmsg",
     "getprocessesmsg", "getprocessmsg", "getprocesseventsmsg", "whymsg", "getattributemsg",
+    "getprocessgraphmsg", "getprocessgraphsmsg",
 }  # fmt: skip
 
 OF_THE_MOMENT = {
@@ -181,6 +187,7 @@ STATEMENTS = {
     "deleteruntimemsg": {"delete_runtime"},
     "submitprocessespecmsg": SUBMITS,
     "submitprocessesmsg": SUBMITS,
+    "submitworkflowspecmsg": {"submit_process_graph"},
     "assignprocessmsg": {
         "claim_oldest_of_queue", "claim_latest_of_queue",
         "claim_oldest_processes", "claim_latest_processes",

@@ -7,6 +7,8 @@ import pytest
 from colonies.client import Colonies
 from colonies.core.errors import Failure
 from colonies.core.identity import PrivateKey
+from colonies.core.process import Conditions, ProcessSpec
+from colonies.core.workflow import WorkflowSpec
 from colonies.server.app import make_table
 from tests.conftest import add_runtime
 from tests.server.doors import Talk
@@ -36,6 +38,9 @@ OUTCOMES = {
     "deleteruntimemsg":        (404, 200, 403, 403, 403, 404, 404),
     "submitprocessespecmsg":   (403, 403, 200, 200, 403, 403, 403),
     "submitprocessesmsg":      (403, 403, 200, 200, 403, 403, 403),
+    "submitworkflowspecmsg":   (403, 403, 200, 200, 403, 403, 403),
+    "getprocessgraphmsg":      (404, 200, 200, 200, 403, 404, 404),
+    "getprocessgraphsmsg":     (403, 200, 200, 200, 403, 403, 403),
     "assignprocessmsg":        (403, 403, 200, 200, 403, 403, 403),
     "getprocesshistmsg":       (403, 200, 200, 200, 403, 403, 403),
     "getprocessesmsg":         (403, 200, 200, 200, 403, 403, 403),
@@ -67,6 +72,7 @@ class World:
     runtime: str
     process: str
     attribute: str
+    graph: str
 
     def fields(self, payload_type: str) -> dict:
         """Give a valid payload."""
@@ -76,6 +82,7 @@ class World:
             "runtimeid": self.runtime,
             "processid": self.process,
             "attributeid": self.attribute,
+            "processgraphid": self.graph,
         }
         special = {
             "addcolonymsg": {"colony": {"colonyid": new}},
@@ -88,6 +95,9 @@ class World:
             "closeprocessesmsg": {"ends": [{"processid": self.process}]},
             "assignprocessmsg": {"colonyid": self.colony, "timeout": -1},
             "addattributemsg": {"attribute": {"targetid": self.process, "key": new}},
+            "submitworkflowspecmsg": {
+                "spec": {"colonyid": self.colony, "processspecs": [{"name": "a"}]}
+            },
             "unsubscribemsg": {"subscription": "existing"},
         }
         return special.get(payload_type, about)
@@ -118,6 +128,11 @@ async def world(member: Colonies, fellow) -> World:
 
 async def make_world(member: Colonies) -> World:
     running = await member.submit("work", runtime_type="cli", priority=1)
+    conditions = Conditions(runtime_type="cli")
+    specs = [ProcessSpec(name="work", conditions=conditions)]
+    graph = await member.submit_workflow_spec(
+        WorkflowSpec(colony_id=running.process.colony_id, process_specs=specs)
+    )
     await member.submit("work", runtime_type="cli")
     process = await member.assign_process(timeout=-1)
     assert process.process_id == running.id
@@ -127,6 +142,7 @@ async def make_world(member: Colonies) -> World:
         runtime=process.assigned_runtime_id,
         process=process.process_id,
         attribute=attribute.attribute_id,
+        graph=graph.process_graph_id,
     )
 
 

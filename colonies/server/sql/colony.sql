@@ -18,6 +18,7 @@ SELECT {colony} FROM colonies ORDER BY name, colony_id;
 WITH {once},
      gone_attributes AS (DELETE FROM attributes WHERE colony_id = :colony_id),
      gone_processes AS (DELETE FROM processes WHERE colony_id = :colony_id),
+     gone_graphs AS (DELETE FROM process_graphs WHERE colony_id = :colony_id),
      gone_runtimes AS (DELETE FROM runtimes WHERE colony_id = :colony_id)
 DELETE FROM colonies WHERE colony_id = :colony_id;
 
@@ -52,6 +53,16 @@ SELECT 1::bigint AS colonies,
         WHERE colony_id = :colony_id AND state = 0) AS waiting_processes,
        (SELECT count(*) FROM processes
         WHERE colony_id = :colony_id AND state = 1) AS running_processes,
+       (SELECT count(*) FROM process_graphs
+        WHERE colony_id = :colony_id AND state = 0) AS waiting_workflows,
+       (SELECT count(*) FROM process_graphs
+        WHERE colony_id = :colony_id AND state = 1) AS running_workflows,
+       (SELECT count(*) FROM process_graphs
+        WHERE colony_id = :colony_id AND state = 2) AS successful_workflows,
+       (SELECT count(*) FROM process_graphs
+        WHERE colony_id = :colony_id AND state = 3) AS failed_workflows,
+       (SELECT count(*) FROM process_graphs
+        WHERE colony_id = :colony_id AND state = 4) AS cancelled_workflows,
        {counted}
 FROM processes WHERE colony_id = :colony_id AND state >= 2;
 
@@ -60,5 +71,15 @@ SELECT (SELECT count(*) FROM colonies) AS colonies,
        (SELECT count(*) FROM runtimes) AS runtimes,
        (SELECT count(*) FROM processes WHERE state = 0) AS waiting_processes,
        (SELECT count(*) FROM processes WHERE state = 1) AS running_processes,
+       (SELECT count(*) FROM process_graphs
+        WHERE state = 0) AS waiting_workflows,
+       (SELECT count(*) FROM process_graphs
+        WHERE state = 1) AS running_workflows,
+       (SELECT count(*) FROM process_graphs
+        WHERE state = 2) AS successful_workflows,
+       (SELECT count(*) FROM process_graphs
+        WHERE state = 3) AS failed_workflows,
+       (SELECT count(*) FROM process_graphs
+        WHERE state = 4) AS cancelled_workflows,
        {counted}
 FROM processes WHERE state >= 2;

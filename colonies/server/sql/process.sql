@@ -6,7 +6,8 @@ submission_time, start_time, end_time, wait_deadline, exec_deadline, retries,
 nullif(children, '{}') AS children, nullif(process_graph_id, '') AS process_graph_id,
 nullif(input, '{}') AS input, nullif(output, '{}') AS output, nullif(errors, '{}') AS errors,
 attempt, leased_until, nullif(cancelled_by, '') AS cancelled_by,
-nullif(cancel_reason, '') AS cancel_reason, cancel_time
+nullif(cancel_reason, '') AS cancel_reason, cancel_time,
+nullif(input_lengths, '{}') AS input_lengths
 
 -- part: attributes
 -- The attributes of the process as JSON, by their wire names.
