@@ -120,12 +120,13 @@ CREATE INDEX processes_ended ON processes (colony_id, state, end_time DESC) WHER
 CREATE INDEX processes_waiting ON processes (colony_id, submission_time) WHERE state = 0;
 
 -- "What belongs to this graph?" (list_members and whatever ends or deletes all of them)
-CREATE INDEX processes_of_graph ON processes (colony_id, process_graph_id)
+CREATE INDEX processes_of_graph ON processes (process_graph_id)
     WHERE process_graph_id <> '';
 
 -- A workflow that was submitted. Whoever changes how far its processes have come locks its row
--- first, so that the counts here and in the processes agree. `last_end` is that of whichever has
--- ended; beside an index it would have to change with every one of them.
+-- first, so that the counts here and in the processes agree. The id is the hub's, so that nobody can
+-- squat on it, and alone the key: by the colony, whatever the statistics say, nobody looks for one.
+-- `last_end` is that of whichever has ended; `end_time` has an index, and so changes only once.
 CREATE TABLE process_graphs (
     colony_id        text NOT NULL,
     process_graph_id text NOT NULL,
@@ -140,7 +141,7 @@ CREATE TABLE process_graphs (
     successful       integer NOT NULL DEFAULT 0,
     failed           integer NOT NULL DEFAULT 0,
     cancelled        integer NOT NULL DEFAULT 0,
-    CONSTRAINT process_graphs_pkey PRIMARY KEY (colony_id, process_graph_id)
+    CONSTRAINT process_graphs_pkey PRIMARY KEY (process_graph_id)
 ) WITH (fillfactor = 50);
 
 -- "Which graphs are in this state?" (list_process_graphs)

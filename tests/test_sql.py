@@ -229,7 +229,8 @@ async def test_a_claim_goes_by_the_partial_index_and_touches_few_rows(crowd, nam
         (
             "close_processes",
             {"colony_ids": [COLONY], "process_ids": ["p50010"], "runtime_ids": [ME],
-             "attempt_tokens": ["p50010"], "states": [2], "outputs": ["[]"], "errors": ["[]"]},
+             "attempt_tokens": ["p50010"], "states": [2], "outputs": ["[]"], "errors": ["[]"],
+             "of_graphs": False},
         ),
         ("release_process", {"process_id": "p77", "runtime_id": ME, "attempt_token": "p77"}),
         ("get_attempt_token", {"process_id": "p77"}),
@@ -265,7 +266,7 @@ async def test_one_process_is_found_by_the_primary_key(crowd, name, given):
     ],
 )
 async def test_the_expiry_pass_goes_by_its_partial_index_and_touches_few_rows(crowd, name, index):
-    patience = {"grace": 30.0, "up_for": 1e9}
+    patience = {"grace": 30.0, "up_for": 1e9, "process_graph_ids": [""]}
     given = {key: patience[key] for key in patience if key in QUERIES[name].parameters}
     plan = await explain(crowd, name, count=500, **given)
     assert index in indexes(plan)
@@ -318,6 +319,78 @@ async def test_what_another_hub_told_of_is_looked_up_by_the_primary_key(crowd, n
     assert touched(plan) < 500
 
 
+@pytest.fixture
+async def graph(crowd) -> AsyncIterator[str]:
+    """A workflow of 1,000 within the crowd: a chain of 500, the rest children of its first."""
+    transaction = crowd.transaction()
+    await transaction.start()
+    await crowd.execute(
+        "INSERT INTO process_graphs (colony_id, process_graph_id, submission_time, roots, "
+        "on_failure, members) VALUES ($1, 'g', now(), '{p1}', 'continue', 1000)",
+        COLONY,
+    )
+    await crowd.execute(
+        """
+        UPDATE processes SET process_graph_id = 'g', wait_for_parents = number > 1,
+               missing_parents = CASE WHEN number > 1 THEN 1 ELSE 0 END,
+               parents = CASE WHEN number = 1 THEN '{}'
+                         ELSE ARRAY['p' || CASE WHEN number <= 500 THEN number - 1 ELSE 1 END] END,
+               children = CASE WHEN number = 1 THEN (SELECT array_agg('p' || child)
+                                                     FROM generate_series(501, 1000) AS child)
+                               ELSE '{}' END || CASE WHEN number < 500
+                                                THEN ARRAY['p' || number + 1] ELSE '{}' END
+        FROM generate_series(1, 1000) AS number WHERE process_id = 'p' || number
+        """
+    )
+    yield "g"
+    await transaction.rollback()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "most"),
+    [
+        ("lock_graphs_of_processes", {"colony_ids": [COLONY] * 2, "process_ids": ["p5", "p6"]}, 20),
+        ("lock_due_graphs", {"count": 500, "grace": 30.0, "up_for": 1e9}, 20),
+        ("lock_graphs_of_runtime", {"colony_id": COLONY, "runtime_id": ME}, 1100),
+        (
+            "set_graphs_started",
+            {"process_graph_ids": ["g"], "start_times": [None]},
+            10,
+        ),
+        (
+            "set_graph_progress",
+            {"process_graph_ids": ["g"], "start_times": [None],
+             "successful": [1], "failed": [0], "cancelled": [0]},
+            10,
+        ),
+        (
+            "release_children",
+            {"colony_ids": [COLONY], "process_ids": ["p2"], "counts": [1]},
+            20,
+        ),
+        (
+            "close_descendants",
+            {"colony_ids": [COLONY], "child_ids": ["p2"], "parent_ids": ["p1"], "state": 3,
+             "ended": "failed"},
+            40 * 500,
+        ),
+        (
+            "cancel_members",
+            {"process_graph_ids": ["g"], "cancelled_by": ["me"],
+             "reasons": [""]},
+            20 * 1000,
+        ),
+        ("get_process_graph", {"process_graph_id": "g", "caller": ME}, 20),
+        ("list_members", {"process_graph_id": "g"}, 4000),
+        ("list_process_graphs", {"colony_id": COLONY, "state": 0, "count": 9, "most_ids": 9}, 50),
+    ],
+)  # fmt: skip
+async def test_of_a_crowd_a_graph_sees_its_own(crowd, graph, name, given, most):
+    plan = await explain(crowd, name, **given)
+    assert {"processes", "process_graphs"} & scanned(plan) == set()
+    assert touched(plan) < most
+
+
 @pytest.mark.parametrize("name", ["return_processes_lost", "fail_processes_lost"])
 async def test_the_lease_pass_reads_what_it_changes_and_nothing_else(crowd, name):
     """Three leases have passed among a thousand that have not."""
@@ -329,7 +402,8 @@ async def test_the_lease_pass_reads_what_it_changes_and_nothing_else(crowd, name
         -1 if name.startswith("return") else 0,
         ["p50010", "p50020", "p50030"],
     )
-    plan = await explain(crowd, name, count=500, up_for=1e9)
+    of_none = {"process_graph_ids": [""]} if name.startswith("fail") else {}
+    plan = await explain(crowd, name, count=500, up_for=1e9, **of_none)
     await transaction.rollback()
     assert plan[0]["Actual Rows"] == 3
     assert "processes_leased_until" in indexes(plan)

@@ -100,8 +100,7 @@ async def _wait_before(deadline: float, waiter: Waiter, *, room: int = 0) -> lis
 
 async def take_back(db: Database, hub: Hub, process: Process) -> None:
     """Return a process to the queue that could not be handed over."""
-    if returned := await lifecycle.release(db, lifecycle.Assignment.of(process)):
-        hub.publish([returned])
+    hub.publish(await lifecycle.release(db, lifecycle.Assignment.of(process)))
 
 
 def without_token(process: Process) -> Process:

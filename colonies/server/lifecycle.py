@@ -14,6 +14,7 @@ import msgspec
 from colonies.core.identity import sha3
 from colonies.core.process import Held, Process, ProcessSpec, State, environment_of, new_id
 from colonies.core.runtime import Runtime
+from colonies.server import workflow
 from colonies.server.db import Database, Statements, seen_before
 from colonies.server.intent import NOBODYS, Intent, Seen
 from colonies.server.moves import (
@@ -103,6 +104,7 @@ async def claim(
     claimed = await db.batched(claim_within, asked, queue, bookmarks, limits, rows=count)
     if claimed is None:
         claimed = await claim_alone(db, asked, queue, limits)
+    await workflow.note_started(db, claimed)
     claimed.sort(key=lambda process: process.submission_time, reverse=latest)
     claimed.sort(key=lambda process: process.spec.priority, reverse=True)
     return claimed
@@ -166,10 +168,11 @@ async def close(
     output: list[str],
     errors: list[str],
     intent: Intent,
-) -> Process | None:
-    """End a running process for the runtime that has it; None when it is not that any more.
+) -> list[Process]:
+    """End a running process for the runtime that has it; nothing when it is not that any more.
 
-    Whoever stops because the process was cancelled says so by failing: it is then cancelled.
+    What has changed with it, as others of its workflow wait for it, comes after it. Whoever stops
+    because the process was cancelled says so by failing: it is then cancelled.
     """
     ending = Ending(
         **msgspec.structs.asdict(assignment),
@@ -178,21 +181,23 @@ async def close(
         errors=errors,
         intent=intent,
     )
-    return await db.batched(close_all, ending)
+    if closed := await db.batched(close_all, ending):
+        return [closed]
+    return await db.batched(workflow.close_members, ending)
 
 
 async def release(
     db: Statements, assignment: Assignment, intent: Intent = NOBODYS
-) -> Process | None:
+) -> list[Process]:
     """Put an assigned process back in the queue, if its runtime still has it.
 
-    One that was cancelled meanwhile has come to its end by it.
+    One that was cancelled meanwhile has come to its end by it; what follows from that comes after.
     """
     returned = await db.fetch_maybe(
         Process, "release_process", **msgspec.structs.asdict(assignment), **intent.parameters
     )
     if returned:
-        return returned
+        return [returned]
     reasons = ["cancelled, and released by its runtime"]
     return await close(db, assignment, State.FAILED, output=[], errors=reasons, intent=intent)
 
@@ -239,23 +244,37 @@ async def renew(
 
 async def cancel(
     db: Statements, process: Process, *, by: str, reason: str, intent: Intent
-) -> Process | None:
-    """Cancel a process that waits, or have it stopped if it runs; None when it has ended.
+) -> list[Process]:
+    """Cancel a process that waits, or have it stopped if it runs; nothing when it has ended.
 
-    Also None when it was cancelled before.
+    Also nothing when it was cancelled before. What has changed with it comes after it.
     """
-    return await db.fetch_maybe(
-        Process,
-        "cancel_process",
-        colony_id=process.colony_id,
-        process_id=process.process_id,
-        cancelled_by=by,
-        cancel_reason=reason,
+    asked = {
+        "colony_id": process.colony_id,
+        "process_id": process.process_id,
+        "cancelled_by": by,
+        "cancel_reason": reason,
         **intent.parameters,
-    )
+    }
+    if not process.process_graph_id:
+        return await db.fetch_all(Process, "cancel_process", **asked)
+    async with db.transaction() as tx:
+        locked = await workflow.lock_graphs_of(tx, [(process.colony_id, process.process_id)])
+        cancelled = await tx.fetch_all(Process, "cancel_process", **asked)
+        ended = [one for one in cancelled if one.state.is_final]
+        return cancelled + await workflow.settle(tx, ended, locked)
 
 
-DEADLINES = ("fail_processes_not_started", "return_processes_overrun", "fail_processes_overrun")
+PASSES = {
+    "cancel_processes_not_stopped": ["grace"],
+    "fail_processes_not_started": [],
+    "return_processes_overrun": [],
+    "fail_processes_overrun": [],
+    "return_processes_lost": ["up_for"],
+    "fail_processes_lost": ["up_for"],
+}
+"""What acts on times that are over, in order, each with what it has to know."""
+
 LEASES = ("return_processes_lost", "fail_processes_lost")
 FOR_EVER = 1e9
 
@@ -270,14 +289,16 @@ async def expire(
 
     Gives what has changed batch by batch, as each is committed, and whether it was by a lease.
     """
-    passes: dict[str, dict[str, float]] = {
-        "cancel_processes_not_stopped": {"grace": grace},
-        **{statement: {} for statement in DEADLINES},
-        **{statement: {"up_for": up_for} for statement in LEASES},
-    }
-    for statement, given in passes.items():
-        while changed := await db.fetch_all(Process, statement, count=EXPIRY_BATCH, **given):
-            yield changed, statement in LEASES
+    patience = {"grace": grace, "up_for": up_for}
+    passes = {name: {key: patience[key] for key in keys} for name, keys in PASSES.items()}
+    for name, given in passes.items():
+        of_none = {"process_graph_ids": [""]} if name in workflow.ENDINGS else {}
+        while changed := await db.fetch_all(Process, name, count=EXPIRY_BATCH, **given, **of_none):
+            yield changed, name in LEASES
+    ends = {name: passes[name] for name in workflow.ENDINGS}
+    async for batch in workflow.expire(db, ends, count=EXPIRY_BATCH, **patience):
+        for name, changed in batch.items():
+            yield changed, name in LEASES
 
 
 async def forget_requests(db: Statements, *, age: float) -> None:
@@ -292,8 +313,9 @@ async def delete_runtime(db: Database, runtime: Runtime, intent: Intent) -> list
     """Delete a runtime; gives the processes that returned to the queue or ended by it."""
     who = {"colony_id": runtime.colony_id, "runtime_id": runtime.runtime_id}
     async with db.transaction() as tx:
+        locked = await workflow.lock_graphs_of_runtime(tx, runtime)
         await tx.execute("delete_runtime", **who, **intent.parameters)
-        return [
-            *await tx.fetch_all(Process, "return_processes_of_runtime", **who),
-            *await tx.fetch_all(Process, "cancel_processes_of_runtime", **who),
-        ]
+        returned = await tx.fetch_all(Process, "return_processes_of_runtime", **who)
+        cancelled = await tx.fetch_all(Process, "cancel_processes_of_runtime", **who)
+        members = [one for one in cancelled if one.process_graph_id]
+        return [*returned, *cancelled, *await workflow.settle(tx, members, locked)]

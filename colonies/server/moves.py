@@ -245,8 +245,13 @@ class Ending(msgspec.Struct, frozen=True):
     intent: Intent
 
 
-async def close_all(db: Statements, asked: Sequence[Ending]) -> list[Process | None]:
-    """End running processes; None for one that is not that runtime's, or has ended."""
+async def close_all(
+    db: Statements, asked: Sequence[Ending], *, of_graphs: bool = False
+) -> list[Process | None]:
+    """End running processes; None for one that is not that runtime's, or has ended.
+
+    Either those of no graph, or those ``of_graphs``, which must be locked.
+    """
     closed: list[Process | None] = [None] * len(asked)
     for places in _apart(asked):
         rows = [(place, colony_id) for place in places for colony_id in asked[place].colony_ids]
@@ -261,6 +266,7 @@ async def close_all(db: Statements, asked: Sequence[Ending]) -> list[Process | N
             states=[one.state for one in endings],
             outputs=[_json(one.output) for one in endings],
             errors=[_json(one.errors) for one in endings],
+            of_graphs=of_graphs,
             **_intents(one.intent for one in endings),
         )
         for row, process in placed:

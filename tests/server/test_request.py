@@ -209,6 +209,8 @@ NOBODYS = {
     "touch_hub", "delete_hub",  # signs of life of hubs
     "delete_request", "delete_old_requests", "delete_ended_processes", "delete_orphans",
     "set_schema_version",
+    "close_descendants", "cancel_members", "release_children", "set_graph_progress",
+    "set_graphs_started",  # with the end of a process, or its start
     "return_processes_of_runtime", "cancel_processes_of_runtime",  # with delete_runtime, or not
 }  # fmt: skip
 """Statements that change something and remember no request for it."""

@@ -236,8 +236,8 @@ async def cancel_process(call: Call, msg: CancelProcess, process: Process) -> Pr
         call.db, process, by=call.caller, reason=msg.reason, intent=call.intent
     )
     if cancelled:
-        call.publish(cancelled)
-        return cancelled
+        call.publish(*cancelled)
+        return cancelled[0]
     current = await find_process(call, process.process_id)
     if current.cancelled_by and current.state in (State.RUNNING, State.CANCELLED):
         return current
@@ -345,7 +345,7 @@ async def _close(call: Call, assignment: Assignment, intent: Intent, end: Attemp
         call.db, assignment, end.state, output=end.output, errors=end.errors, intent=intent
     )
     if closed:
-        call.publish(closed)
+        call.publish(*closed)
         return
     refusal = await refuse_assignee(call, assignment)
     ended = await find_process(call, assignment.process_id)
@@ -368,9 +368,9 @@ class Release(Request):
 async def release(call: Call, _msg: Release, assignment: Assignment) -> None:
     """Give a running process back to the queue unharmed, for another runtime to take."""
     returned = await lifecycle.release(call.db, assignment, call.intent)
-    if returned is None:
+    if not returned:
         raise await refuse_assignee(call, assignment)
-    call.publish(returned)
+    call.publish(*returned)
 
 
 class Renew(Request):

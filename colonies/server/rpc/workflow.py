@@ -58,7 +58,6 @@ async def get_process_graph(call: Call, _msg: GetProcessGraph, graph: ProcessGra
     members = await call.db.fetch_all(
         Member,
         "list_members",
-        colony_id=graph.colony_id,
         process_graph_id=graph.process_graph_id,
     )
     return drawn(graph, members)

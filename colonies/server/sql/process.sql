@@ -438,7 +438,8 @@ AND (:attempt_token = '' OR attempt_token = :attempt_token) AND (state = 1) IS T
 
 -- name: close_processes
 -- The ends of running processes, each by the runtime that has it. The WHERE is the check: the first
--- close wins. A failure is what stopping a cancelled process looks like to its runtime.
+-- close wins. A failure is what stopping a cancelled process looks like to its runtime. Those of
+-- workflows are left to a transaction with what follows from it.
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest(
         :colony_ids::text[], :process_ids::text[], :runtime_ids::text[],
@@ -457,6 +458,7 @@ WITH asked AS MATERIALIZED (
     FROM asked
     WHERE colony_id = in_colony AND process_id = id AND assigned_runtime_id = by_runtime
       AND (token = '' OR attempt_token = token) AND (state = 1) IS TRUE
+      AND (process_graph_id <> '') = :of_graphs
     RETURNING place, {process}
 ), once AS (
     INSERT INTO requests (caller, request, digest, time)
@@ -529,11 +531,15 @@ FROM unnest(ARRAY(SELECT colony_id FROM due), ARRAY(SELECT process_id FROM due))
      AS one (in_colony, id)
 WHERE processes.colony_id = one.in_colony AND processes.process_id = one.id
 
+-- part: of_graphs
+-- Of none, which is the empty id, or of those that are locked: only then does anything of them end.
+process_graph_id = ANY (:process_graph_ids::text[])
+
 -- name: cancel_processes_not_stopped
 -- Their runtimes have had the time that they have to stop.
 WITH due AS MATERIALIZED (
     SELECT colony_id, process_id FROM processes
-    WHERE state = 1 AND cancel_time < now() - make_interval(secs => :grace)
+    WHERE state = 1 AND cancel_time < now() - make_interval(secs => :grace) AND {of_graphs}
     ORDER BY cancel_time LIMIT :count::bigint
     FOR UPDATE SKIP LOCKED
 )
@@ -574,7 +580,7 @@ RETURNING processes.process_id, processes.cancelled_by <> '';
 -- Waited too long. In batches; SKIP LOCKED lets every hub run this at once.
 WITH due AS MATERIALIZED (
     SELECT colony_id, process_id FROM processes
-    WHERE state = 0 AND wait_deadline < now()
+    WHERE state = 0 AND wait_deadline < now() AND {of_graphs}
     ORDER BY wait_deadline LIMIT :count::bigint
     FOR UPDATE SKIP LOCKED
 )
@@ -604,6 +610,7 @@ RETURNING {process};
 WITH due AS MATERIALIZED (
     SELECT colony_id, process_id FROM processes
     WHERE state = 1 AND exec_deadline < now() AND max_retries >= 0 AND retries >= max_retries
+      AND {of_graphs}
     ORDER BY exec_deadline LIMIT :count::bigint
     FOR UPDATE SKIP LOCKED
 )
@@ -644,7 +651,7 @@ RETURNING {process};
 WITH due AS MATERIALIZED (
     SELECT colony_id, process_id FROM processes
     WHERE state = 1 AND leased_until < now() AND {is_patient}
-      AND ((max_retries >= 0 AND retries >= max_retries) OR {is_poison})
+      AND ((max_retries >= 0 AND retries >= max_retries) OR {is_poison}) AND {of_graphs}
     ORDER BY leased_until LIMIT :count
     FOR UPDATE SKIP LOCKED
 )

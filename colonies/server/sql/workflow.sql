@@ -49,9 +49,9 @@ RETURNING {graph};
 -- name: get_process_graph
 -- A graph by its id, in the colonies that the caller belongs to or owns.
 SELECT {graph} FROM process_graphs
-WHERE colony_id = ANY (ARRAY(SELECT colony_id FROM runtimes WHERE runtime_id = :caller
-                             UNION ALL SELECT :caller))
-  AND process_graph_id = :process_graph_id;
+WHERE process_graph_id = :process_graph_id
+  AND (colony_id = ANY (ARRAY(SELECT colony_id FROM runtimes WHERE runtime_id = :caller
+                              UNION ALL SELECT :caller))) IS TRUE;
 
 -- name: list_process_graphs
 -- In one state, those that were submitted last first; with the ids of their processes as long as
@@ -61,7 +61,7 @@ SELECT process_graph_id, colony_id, state, submission_time, start_time, end_time
        CASE WHEN ids_so_far <= :most_ids::bigint THEN roots END AS root_process_ids,
        CASE WHEN ids_so_far <= :most_ids::bigint THEN ARRAY(
            SELECT process_id FROM processes
-           WHERE processes.colony_id = last.colony_id AND processes.process_graph_id <> ''
+           WHERE processes.process_graph_id <> ''
              AND processes.process_graph_id = last.process_graph_id
            ORDER BY submission_time) END AS process_ids
 FROM (SELECT *, sum(members) OVER (ORDER BY submission_time DESC, process_graph_id) AS ids_so_far
@@ -73,5 +73,164 @@ ORDER BY submission_time DESC, process_graph_id;
 -- The processes of a graph as a picture shows them, in the order in which they were submitted.
 SELECT process_id, spec->>'name' AS name, state, parents, children, start_time, end_time
 FROM processes
-WHERE colony_id = :colony_id AND process_graph_id = :process_graph_id AND process_graph_id <> ''
+WHERE process_graph_id = :process_graph_id AND process_graph_id <> ''
 ORDER BY submission_time, process_id;
+
+-- part: wanted_graphs
+SELECT process_graph_id, on_failure
+FROM unnest(ARRAY(SELECT process_graph_id FROM wanted)) AS id
+JOIN process_graphs ON process_graph_id = id
+ORDER BY process_graph_id
+
+-- name: lock_graphs_of_processes
+-- The graphs of these processes, for whoever is about to change how far they have come. First and
+-- in one order: nobody waits for a graph while holding a process of it. IS TRUE, here and below,
+-- keeps the planner from reading the index of all that is of any graph.
+WITH wanted AS MATERIALIZED (
+    SELECT DISTINCT process_graph_id
+    FROM unnest(:colony_ids::text[], :process_ids::text[]) AS one (in_colony, id)
+    JOIN processes ON colony_id = in_colony AND process_id = id
+    WHERE (process_graph_id <> '') IS TRUE
+)
+{wanted_graphs}
+FOR UPDATE OF process_graphs;
+
+-- name: lock_due_graphs
+-- The graphs in which the time of somebody is over, who then ends; not those that others see to.
+WITH wanted AS MATERIALIZED (
+    (SELECT process_graph_id FROM processes
+     WHERE state = 0 AND wait_deadline < now() AND (process_graph_id <> '') IS TRUE
+     ORDER BY wait_deadline LIMIT :count::bigint)
+    UNION
+    (SELECT process_graph_id FROM processes
+     WHERE state = 1 AND exec_deadline < now() AND (process_graph_id <> '') IS TRUE
+       AND max_retries >= 0 AND retries >= max_retries
+     ORDER BY exec_deadline LIMIT :count::bigint)
+    UNION
+    (SELECT process_graph_id FROM processes
+     WHERE state = 1 AND leased_until < now() AND {is_patient} AND (process_graph_id <> '') IS TRUE
+       AND ((max_retries >= 0 AND retries >= max_retries) OR {is_poison})
+     ORDER BY leased_until LIMIT :count::bigint)
+    UNION
+    (SELECT process_graph_id FROM processes
+     WHERE state = 1 AND cancel_time < now() - make_interval(secs => :grace)
+       AND (process_graph_id <> '') IS TRUE
+     ORDER BY cancel_time LIMIT :count::bigint)
+)
+{wanted_graphs}
+FOR UPDATE OF process_graphs SKIP LOCKED;
+
+-- name: lock_graphs_of_runtime
+-- The graphs in which a runtime is stopping something.
+WITH wanted AS MATERIALIZED (
+    SELECT DISTINCT process_graph_id FROM processes
+    WHERE colony_id = :colony_id AND assigned_runtime_id = :runtime_id AND state = 1
+      AND cancelled_by <> '' AND (process_graph_id <> '') IS TRUE
+)
+{wanted_graphs}
+FOR UPDATE OF process_graphs;
+
+-- name: set_graphs_started
+-- Something of these has started; what was missed here is made good by set_graph_progress.
+UPDATE process_graphs SET state = 1, start_time = least(start_time, since)
+FROM unnest(:process_graph_ids::text[], :start_times::timestamptz[]) AS one (id, since)
+WHERE process_graph_id = id AND (state = 0) IS TRUE;
+
+-- name: set_graph_progress
+-- So many more processes of these graphs have ended; with the last of them the graph has.
+UPDATE process_graphs
+SET successful = process_graphs.successful + one.successful,
+    failed = process_graphs.failed + one.failed,
+    cancelled = process_graphs.cancelled + one.cancelled,
+    start_time = least(start_time, since), last_end = greatest(last_end, now()),
+    end_time = CASE WHEN members = {all_ended} THEN greatest(last_end, now()) END,
+    state = CASE WHEN members > {all_ended}
+                 THEN CASE WHEN least(start_time, since) IS NULL THEN 0 ELSE 1 END
+                 WHEN process_graphs.failed + one.failed > 0 THEN 3
+                 WHEN process_graphs.cancelled + one.cancelled > 0 THEN 4
+                 ELSE 2 END
+FROM unnest(:process_graph_ids::text[], :start_times::timestamptz[],
+            :successful::integer[], :failed::integer[], :cancelled::integer[])
+     AS one (id, since, successful, failed, cancelled)
+WHERE process_graph_id = id;
+
+-- part: all_ended
+process_graphs.successful + process_graphs.failed + process_graphs.cancelled
++ one.successful + one.failed + one.cancelled
+
+-- name: release_children
+-- So many parents of each have succeeded. With the last of them it is in the queue, and its input
+-- is what they gave, in the order in which it depends on them.
+UPDATE processes
+SET missing_parents = missing_parents - count, wait_for_parents = missing_parents > count,
+    input = CASE WHEN missing_parents > count THEN input ELSE ARRAY(
+        SELECT item
+        FROM unnest(processes.parents) WITH ORDINALITY AS one (id, place)
+        JOIN processes AS parent
+          ON parent.colony_id = processes.colony_id AND parent.process_id = one.id
+        CROSS JOIN LATERAL unnest(parent.output) WITH ORDINALITY AS given (item, number)
+        ORDER BY place, number) END,
+    input_lengths = CASE WHEN missing_parents > count THEN input_lengths ELSE ARRAY(
+        SELECT cardinality(parent.output)
+        FROM unnest(processes.parents) WITH ORDINALITY AS one (id, place)
+        JOIN processes AS parent
+          ON parent.colony_id = processes.colony_id AND parent.process_id = one.id
+        ORDER BY place) END
+FROM unnest(:colony_ids::text[], :process_ids::text[], :counts::integer[])
+     AS child (in_colony, id, count)
+WHERE colony_id = in_colony AND process_id = id AND (state = 0) IS TRUE AND wait_for_parents
+RETURNING colony_id, process_id, wait_for_parents;
+
+-- name: close_descendants
+-- Whatever has not started and depends on what has not succeeded, directly or through others: it
+-- ends like the first such parent of it. :child_ids are the first to be reached, by :parent_ids.
+WITH RECURSIVE reached (in_colony, id) AS (
+    SELECT * FROM unnest(:colony_ids::text[], :child_ids::text[])
+    UNION
+    SELECT in_colony, unnest(children)
+    FROM reached JOIN processes ON colony_id = in_colony AND process_id = id
+    WHERE (state = 0) IS TRUE
+), because AS MATERIALIZED (
+    SELECT DISTINCT ON (in_colony, id) in_colony, id, parent
+    FROM (SELECT * FROM unnest(:colony_ids::text[], :child_ids::text[], :parent_ids::text[])
+              AS first (in_colony, id, parent)
+          UNION ALL
+          SELECT in_colony, unnest(children), process_id
+          FROM unnest(ARRAY(SELECT in_colony FROM reached), ARRAY(SELECT reached.id FROM reached))
+               AS one (in_colony, reached_id)
+          JOIN processes ON colony_id = in_colony AND process_id = reached_id
+          WHERE (state = 0) IS TRUE) AS edge
+    ORDER BY in_colony, id, parent
+)
+UPDATE processes
+SET state = :state, end_time = now(), errors = ARRAY[format('parent %s %s', parent, :ended::text)]
+FROM unnest(ARRAY(SELECT in_colony FROM because), ARRAY(SELECT id FROM because),
+            ARRAY(SELECT parent FROM because)) AS one (in_colony, id, parent)
+WHERE colony_id = in_colony AND process_id = id AND (state = 0) IS TRUE
+RETURNING {process};
+
+-- name: cancel_members
+-- All that is left of these graphs: what waits is cancelled, what runs shall be stopped.
+WITH left_over AS MATERIALIZED (
+    SELECT processes.colony_id, process_id, by, reason
+    FROM unnest(:process_graph_ids::text[], :cancelled_by::text[], :reasons::text[])
+         AS one (graph_id, by, reason)
+    JOIN processes ON process_graph_id = graph_id
+    WHERE process_graph_id <> '' AND (state IN (0, 1)) IS TRUE AND processes.cancelled_by = ''
+    ORDER BY processes.colony_id, process_id
+    FOR UPDATE OF processes
+)
+UPDATE processes
+SET state = CASE WHEN state = 0 THEN 4 ELSE state END,
+    end_time = CASE WHEN state = 0 THEN now() END,
+    errors = CASE WHEN state = 0
+                  THEN ARRAY['cancelled by ' || by || CASE WHEN reason = '' THEN '' ELSE ': ' END
+                             || reason]
+                  ELSE '{}' END,
+    cancelled_by = by, cancel_reason = reason, cancel_time = now(),
+    exec_deadline = NULL, leased_until = NULL
+FROM unnest(ARRAY(SELECT colony_id FROM left_over), ARRAY(SELECT process_id FROM left_over),
+            ARRAY(SELECT by FROM left_over), ARRAY(SELECT reason FROM left_over))
+     AS one (in_colony, id, by, reason)
+WHERE processes.colony_id = in_colony AND processes.process_id = id
+RETURNING {process};

@@ -5,10 +5,16 @@ import pytest
 from colonies.core.errors import Malformed, NotFound
 from colonies.core.process import Conditions, ProcessSpec, State
 from colonies.core.wire import ZERO_TIME
-from colonies.core.workflow import WorkflowSpec
+from colonies.core.workflow import OnFailure, WorkflowSpec
 
 
-def workflow(colony: str, *, max_wait_time: int = 0, **dependencies: str) -> WorkflowSpec:
+def workflow(
+    colony: str,
+    *,
+    max_wait_time: int = 0,
+    on_failure: OnFailure = OnFailure.CONTINUE,
+    **dependencies: str,
+) -> WorkflowSpec:
     """Make ``a="", b="a"`` a workflow for runtimes of type ``cli``."""
     return WorkflowSpec(
         colony_id=colony,
@@ -21,6 +27,7 @@ def workflow(colony: str, *, max_wait_time: int = 0, **dependencies: str) -> Wor
             )
             for name, names in dependencies.items()
         ],
+        on_failure=on_failure,
     )
 
 
