@@ -137,7 +137,7 @@ CREATE TABLE process_graphs (
     last_end         timestamptz,
     roots            text[] NOT NULL,
     on_failure       text NOT NULL,
-    members          integer NOT NULL CHECK (members BETWEEN 1 AND 10000),
+    members          integer NOT NULL CHECK (members > 0),
     successful       integer NOT NULL DEFAULT 0,
     failed           integer NOT NULL DEFAULT 0,
     cancelled        integer NOT NULL DEFAULT 0,

@@ -17,7 +17,7 @@ from colonies.core.errors import Misconfigured
 from colonies.core.identity import PrivateKey
 from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
-from colonies.core.workflow import WorkflowSpec
+from colonies.core.workflow import Edit, WorkflowSpec
 from colonies.server import app
 from colonies.settings import Settings
 
@@ -39,6 +39,8 @@ ARGUMENTS: dict[str, Any] = {
     "attribute_id": "a" * 64,
     "spec": ProcessSpec(),
     "process_graph_id": "b" * 64,
+    "wait_for_parents": True,
+    "edits": {"a": Edit(args=["x"])},
     "specs": [ProcessSpec()],
     "ends": [AttemptEnd(process_id="e" * 64, attempt_token="0123456789abcdef")],
     "state": State.WAITING,

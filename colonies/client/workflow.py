@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
+
 from colonies.client.asking import Asking
-from colonies.core.process import State
+from colonies.core.process import Process, ProcessSpec, State
 from colonies.core.process_graph import ProcessGraph
-from colonies.core.workflow import WorkflowSpec
+from colonies.core.workflow import Edit, WorkflowSpec
 
 
 class Workflows(Asking):
@@ -17,6 +21,64 @@ class Workflows(Asking):
         Raises Malformed, naming the process at fault, when it cannot be run.
         """
         return await self._call(ProcessGraph, "submitworkflowspecmsg", spec=spec)
+
+    async def add_child(
+        self,
+        process_id: str,
+        spec: ProcessSpec,
+        *,
+        attempt_token: str = "",
+        wait_for_parents: bool = False,
+        process_graph_id: str = "",
+    ) -> Process:
+        """Add a process below one that the caller runs, to the same workflow.
+
+        It can start at once, or if it shall wait, when its parent has succeeded; then what that
+        gave is its input.
+        """
+        return await self._call(
+            Process,
+            "addchildmsg",
+            process_id=process_id,
+            spec=spec,
+            attempt_token=attempt_token,
+            wait_for_parents=wait_for_parents,
+            process_graph_id=process_graph_id,
+        )
+
+    async def cancel_process_graph(self, process_graph_id: str, reason: str = "") -> ProcessGraph:
+        """Cancel all of a graph that has not ended; what runs is told to stop."""
+        return await self._call(
+            ProcessGraph,
+            "cancelprocessgraphmsg",
+            process_graph_id=process_graph_id,
+            reason=reason,
+        )
+
+    async def rescue_process_graph(
+        self, process_graph_id: str, edits: Mapping[str, Edit] | None = None
+    ) -> ProcessGraph:
+        """Try again what has failed or was cancelled in a graph that has ended, and only that.
+
+        ``edits`` are other arguments, by the names of processes. Raises Conflict when the graph has
+        not ended, or ended well.
+        """
+        return await self._call(
+            ProcessGraph,
+            "rescueprocessgraphmsg",
+            process_graph_id=process_graph_id,
+            edits=edits or {},
+        )
+
+    async def delete_process_graph(self, process_graph_id: str) -> None:
+        """Delete a graph with its processes."""
+        await self._call(msgspec.Raw, "deleteprocessgraphmsg", process_graph_id=process_graph_id)
+
+    async def delete_all_process_graphs(self, colony_id: str = "") -> None:
+        """Delete all graphs of a colony with their processes."""
+        await self._call(
+            msgspec.Raw, "deleteallprocessgraphsmsg", colony_id=self._colony(colony_id)
+        )
 
     async def get_process_graph(self, process_graph_id: str) -> ProcessGraph:
         """Give a graph with its nodes and edges."""

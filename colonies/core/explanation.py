@@ -41,6 +41,9 @@ class Explanation(Wire):
     reasons: list[str]
 
 
+MOST_PARENTS = 10
+"""Parents that are named; of more, the first."""
+
 MOST_AHEAD = 1000
 """Processes ahead of one in the queue that are counted; more are "more than"."""
 
@@ -79,7 +82,10 @@ def _why_running(process: Process, standing: Standing) -> Iterator[str]:
 
 def _why_waiting(process: Process, standing: Standing) -> Iterator[str]:
     if process.wait_for_parents:
-        yield f"waiting for parents {', '.join(standing.unfinished_parents)}"
+        parents = standing.unfinished_parents
+        more = len(parents) - MOST_PARENTS
+        rest = f" and {more} more" if more > 0 else ""
+        yield f"waiting for parents {', '.join(parents[:MOST_PARENTS])}{rest}"
         return
     if standing.approved == 0:
         yield from _why_nobody(process, standing)

@@ -82,5 +82,6 @@ def _of_present(process: Process) -> Iterator[Event]:
     if has_started and cancelled:
         yield Event(process.cancel_time, Happening.CANCELLING, attempt, runtime_id, cancelled)
     if process.state.is_final:
-        text = cancelled if process.state is State.CANCELLED else "; ".join(process.errors)
+        is_by_somebody = process.state is State.CANCELLED and cancelled
+        text = cancelled if is_by_somebody else "; ".join(process.errors)
         yield Event(process.end_time, ENDINGS[process.state], attempt, runtime_id, text)

@@ -49,6 +49,13 @@ class WorkflowSpec(Wire):
     on_failure: OnFailure = OnFailure.CONTINUE
 
 
+class Edit(Wire, omit_defaults=True):
+    """Other arguments for a process that is tried again; what is None stays as it was."""
+
+    args: list[str] | None = None
+    kwargs: dict[str, str] | None = None
+
+
 class Planned(msgspec.Struct, frozen=True):
     """A process to be: its id, its spec, and the ids of those before and after it."""
 
@@ -90,6 +97,16 @@ def _kept(spec: ProcessSpec, colony_id: str, root_args: Sequence[str] | None) ->
     is_root = not spec.conditions.dependencies
     args = spec.args if root_args is None or not is_root else list(root_args)
     return msgspec.structs.replace(spec, conditions=conditions, args=args).normalised()
+
+
+def child_spec(spec: ProcessSpec, parent: ProcessSpec) -> ProcessSpec:
+    """Give the spec of a process that is added below another, as it is kept."""
+    conditions = msgspec.structs.replace(
+        spec.conditions,
+        colony_id=parent.conditions.colony_id,
+        dependencies=[parent.name],
+    )
+    return msgspec.structs.replace(spec, conditions=conditions).normalised()
 
 
 def check(workflow: WorkflowSpec) -> None:

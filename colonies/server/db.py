@@ -85,8 +85,6 @@ def seen_before() -> Conflict:
 class Statements:
     """What can be asked of the database, whether or not within a transaction."""
 
-    transaction: Callable[[], AbstractAsyncContextManager[Transaction]]
-
     def __init__(self, queries: Mapping[str, Query], timeout: float) -> None:
         self._queries = queries
         self._timeout = timeout
@@ -171,11 +169,6 @@ class _OnOneConnection(Statements):
 
 class Transaction(_OnOneConnection):
     """Statements that happen together or not at all."""
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Give itself: what is in the block happens with the rest."""
-        yield self
 
     async def run_script(self, script: str) -> None:
         """Run the statements of a file."""

@@ -14,7 +14,7 @@ import msgspec
 from colonies.core.identity import sha3
 from colonies.core.process import Held, Process, ProcessSpec, State, environment_of, new_id
 from colonies.core.runtime import Runtime
-from colonies.server import workflow
+from colonies.server import graph
 from colonies.server.db import Database, Statements, seen_before
 from colonies.server.intent import NOBODYS, Intent, Seen
 from colonies.server.moves import (
@@ -104,7 +104,7 @@ async def claim(
     claimed = await db.batched(claim_within, asked, queue, bookmarks, limits, rows=count)
     if claimed is None:
         claimed = await claim_alone(db, asked, queue, limits)
-    await workflow.note_started(db, claimed)
+    await graph.note_started(db, claimed)
     claimed.sort(key=lambda process: process.submission_time, reverse=latest)
     claimed.sort(key=lambda process: process.spec.priority, reverse=True)
     return claimed
@@ -183,7 +183,7 @@ async def close(
     )
     if closed := await db.batched(close_all, ending):
         return [closed]
-    return await db.batched(workflow.close_members, ending)
+    return await db.batched(graph.close_members, ending)
 
 
 async def release(
@@ -243,7 +243,7 @@ async def renew(
 
 
 async def cancel(
-    db: Statements, process: Process, *, by: str, reason: str, intent: Intent
+    db: Database, process: Process, *, by: str, reason: str, intent: Intent
 ) -> list[Process]:
     """Cancel a process that waits, or have it stopped if it runs; nothing when it has ended.
 
@@ -259,10 +259,10 @@ async def cancel(
     if not process.process_graph_id:
         return await db.fetch_all(Process, "cancel_process", **asked)
     async with db.transaction() as tx:
-        locked = await workflow.lock_graphs_of(tx, [(process.colony_id, process.process_id)])
+        locked = await graph.lock_graphs_of(tx, [(process.colony_id, process.process_id)])
         cancelled = await tx.fetch_all(Process, "cancel_process", **asked)
         ended = [one for one in cancelled if one.state.is_final]
-        return cancelled + await workflow.settle(tx, ended, locked)
+        return cancelled + await graph.settle(tx, ended, locked)
 
 
 PASSES = {
@@ -280,7 +280,7 @@ FOR_EVER = 1e9
 
 
 async def expire(
-    db: Statements, *, grace: float, up_for: float = FOR_EVER
+    db: Database, *, grace: float, up_for: float = FOR_EVER
 ) -> AsyncIterator[tuple[list[Process], bool]]:
     """Act on every deadline and every lease that has passed.
 
@@ -292,11 +292,11 @@ async def expire(
     patience = {"grace": grace, "up_for": up_for}
     passes = {name: {key: patience[key] for key in keys} for name, keys in PASSES.items()}
     for name, given in passes.items():
-        of_none = {"process_graph_ids": [""]} if name in workflow.ENDINGS else {}
+        of_none = {"process_graph_ids": [""]} if name in graph.ENDINGS else {}
         while changed := await db.fetch_all(Process, name, count=EXPIRY_BATCH, **given, **of_none):
             yield changed, name in LEASES
-    ends = {name: passes[name] for name in workflow.ENDINGS}
-    async for batch in workflow.expire(db, ends, count=EXPIRY_BATCH, **patience):
+    ends = {name: passes[name] for name in graph.ENDINGS}
+    async for batch in graph.expire(db, ends, count=EXPIRY_BATCH, **patience):
         for name, changed in batch.items():
             yield changed, name in LEASES
 
@@ -313,9 +313,9 @@ async def delete_runtime(db: Database, runtime: Runtime, intent: Intent) -> list
     """Delete a runtime; gives the processes that returned to the queue or ended by it."""
     who = {"colony_id": runtime.colony_id, "runtime_id": runtime.runtime_id}
     async with db.transaction() as tx:
-        locked = await workflow.lock_graphs_of_runtime(tx, runtime)
+        locked = await graph.lock_graphs_of_runtime(tx, runtime)
         await tx.execute("delete_runtime", **who, **intent.parameters)
         returned = await tx.fetch_all(Process, "return_processes_of_runtime", **who)
         cancelled = await tx.fetch_all(Process, "cancel_processes_of_runtime", **who)
         members = [one for one in cancelled if one.process_graph_id]
-        return [*returned, *cancelled, *await workflow.settle(tx, members, locked)]
+        return [*returned, *cancelled, *await graph.settle(tx, members, locked)]

@@ -43,16 +43,16 @@ class Keep(msgspec.Struct, frozen=True):
 async def sweep(db: Statements, keep: Keep, metrics: Metrics, *, batch: int = SWEEP_BATCH) -> bool:
     """Delete a batch of what has been kept long enough, of each state, the oldest first.
 
+    What is of a workflow is kept as long as that: by when and how the workflow has ended.
     Gives whether there may be more: then sweep again, after others had their turn. Any number of
     hubs may sweep at once.
     """
     is_behind = False
     for state, seconds in keep.seconds.items():
-        swept = await db.fetch_value(
-            "delete_ended_processes", state=state, age=seconds, count=batch
-        )
-        metrics.processes_swept.labels(state.name.lower()).inc(swept)
-        is_behind = is_behind or swept >= batch
+        for statement in ("delete_ended_processes", "delete_ended_graphs"):
+            swept = await db.fetch_value(statement, state=state, age=seconds, count=batch)
+            metrics.processes_swept.labels(state.name.lower()).inc(swept)
+            is_behind = is_behind or swept >= batch
     return is_behind
 
 

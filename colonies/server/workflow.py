@@ -1,40 +1,35 @@
-"""Every change of a process graph as a whole, whoever asks for it.
+"""Every change of a workflow as a whole, whoever asks for it.
 
-What happens to one of its processes happens in `lifecycle`, like to any other; what follows from
-that for the rest of the graph happens here, in the same transaction.
+What happens to one of its processes happens in `lifecycle`, like to any other, and what follows
+from that for the rest in `graph`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from difflib import get_close_matches
 
 import msgspec
 
 from colonies.core import wire
 from colonies.core.attribute import Attribute
-from colonies.core.errors import Unavailable
-from colonies.core.process import USUAL_LEASE, Process, State, environment_of, new_id
-from colonies.core.process_graph import ProcessGraph
-from colonies.core.runtime import Runtime
-from colonies.core.wire import ZERO_TIME
-from colonies.core.workflow import OnFailure, Planned, WorkflowSpec, plan
-from colonies.server.db import Statements, Transaction
-from colonies.server.intent import NOBODYS, Intent
-from colonies.server.moves import Ending, close_all
-
-ENDINGS = (
-    "cancel_processes_not_stopped",
-    "fail_processes_not_started",
-    "fail_processes_overrun",
-    "fail_processes_lost",
+from colonies.core.errors import Conflict, Malformed, NotFound
+from colonies.core.process import (
+    USUAL_LEASE,
+    Process,
+    ProcessSpec,
+    State,
+    environment_of,
+    new_id,
 )
-"""What ends processes whose time is over: of locked graphs, or of none."""
-
-Locked = Mapping[str, OnFailure]
-"""Graphs that are locked, and what becomes of the rest of each after a failure."""
+from colonies.core.process_graph import Member, ProcessGraph
+from colonies.core.wire import ZERO_TIME
+from colonies.core.workflow import MAX_MEMBERS, Edit, Planned, WorkflowSpec, child_spec, plan
+from colonies.server import graph as graphs
+from colonies.server.db import Database, Statements, Transaction
+from colonies.server.intent import NOBODYS, Intent
+from colonies.server.lifecycle import Assignment
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -79,190 +74,140 @@ async def submit(
     return Submitted(graph, _roots(graph, planned, list(root_input)))
 
 
-async def note_started(db: Statements, claimed: Sequence[Process]) -> None:
-    """Note that graphs have started, if these are the first of their processes that have.
+async def add_child(
+    db: Database,
+    assignment: Assignment,
+    parent: Process,
+    spec: ProcessSpec,
+    *,
+    wait_for_parents: bool,
+    intent: Intent,
+) -> Process | None:
+    """Add a process below one that is running, for the runtime that has it; None if it has not.
 
-    A statement after the claim: one that holds a process must not wait for its graph. What is not
-    noted because the database is away is made good by the first of the graph that ends.
+    Also None if the parent is to stop. The child can start at once, or when its parent has
+    succeeded. Raises Conflict when the graph is full.
     """
-    roots = [one for one in claimed if one.process_graph_id and not one.parents]
-    if roots:
-        with suppress(Unavailable):
-            await db.execute(
-                "set_graphs_started",
-                process_graph_ids=[one.process_graph_id for one in roots],
-                start_times=[one.start_time for one in roots],
+    child = new_id()
+    kept = child_spec(spec, parent.spec)
+    environment = environment_of(child, kept, parent.process_graph_id)
+    async with db.transaction() as tx:
+        await graphs.lock_graphs_of(tx, [(parent.colony_id, parent.process_id)])
+        members = await tx.fetch_rows(
+            "add_child",
+            **msgspec.structs.asdict(assignment),
+            process_graph_id=parent.process_graph_id,
+            child_id=child,
+            wait_for_parents=wait_for_parents,
+            **_spec_columns([kept]),
+            **_environment_columns(environment),
+            **intent.parameters,
+        )
+        if not members:
+            return None
+        if members[0][0] > MAX_MEMBERS:
+            raise Conflict(f"workflow <{parent.process_graph_id}> has {MAX_MEMBERS} processes")
+        key = graphs.keys_of([(parent.colony_id, child)])
+        return await tx.fetch_maybe(Process, "list_processes", **key)
+
+
+async def cancel(
+    db: Database, graph: ProcessGraph, *, by: str, reason: str, intent: Intent
+) -> list[Process]:
+    """Cancel all that has not ended; gives what has changed, nothing when there was nothing."""
+    async with db.transaction() as tx:
+        state = await _lock(tx, graph, intent)
+        if state.is_final:
+            raise Conflict(f"workflow <{graph.process_graph_id}> has ended: {state.name.lower()}")
+        changed = await tx.fetch_all(
+            Process,
+            "cancel_members",
+            process_graph_ids=[graph.process_graph_id],
+            cancelled_by=[by],
+            reasons=[reason],
+        )
+        await graphs.count_ended(tx, [one for one in changed if one.state.is_final])
+        return changed
+
+
+async def rescue(
+    db: Database, graph: ProcessGraph, edits: Mapping[str, Edit], intent: Intent
+) -> list[Process]:
+    """Try again what has failed or was cancelled in a graph that has ended; gives what changed.
+
+    ``edits`` are other arguments by the names of processes. What has succeeded stays as it is.
+    Raises Conflict when the graph has not ended, or well, and Malformed for an unknown name.
+    """
+    graph_id = graph.process_graph_id
+    async with db.transaction() as tx:
+        state = await _lock(tx, graph, intent)
+        if not state.is_final:
+            raise Conflict(f"workflow <{graph_id}> has not ended: {state.name.lower()}")
+        if state is State.SUCCESS:
+            raise Conflict(f"workflow <{graph_id}> has nothing to try again: it was successful")
+        members = await tx.fetch_all(Member, "list_members", process_graph_id=graph_id)
+        _check_edits(edits, {one.name for one in members if one.state is not State.SUCCESS})
+        return await tx.fetch_all(
+            Process,
+            "return_members",
+            process_graph_id=graph_id,
+            names=list(edits),
+            changes=[_json(edit) for edit in edits.values()],
+        )
+
+
+def _check_edits(edits: Mapping[str, Edit], names: set[str]) -> None:
+    for name in edits:
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise Malformed(
+                f"edits: expected names of processes to try again, not {name!r}{hint}",
+                field=f"edits.{name}",
             )
 
 
-async def close_members(db: Statements, asked: Sequence[Ending]) -> list[list[Process]]:
-    """End running processes of graphs, with all that follows from it for others of theirs.
-
-    Gives, for each that is of a graph and that runtime's, the process and then those others.
-    """
-    keys = [(colony_id, one.process_id) for one in asked for colony_id in one.colony_ids]
+async def delete(db: Database, graph: ProcessGraph, intent: Intent) -> list[str]:
+    """Delete a graph with its processes, whose ids it gives."""
     async with db.transaction() as tx:
-        locked = await lock_graphs_of(tx, keys)
-        if not locked:
-            return [[] for _ in asked]
-        closed = await close_all(tx, asked, of_graphs=True)
-        others = await settle(tx, [one for one in closed if one], locked)
-    result = [[one] if one else [] for one in closed]
-    # Each with the first that may be the reason for it.
-    of_graph = {some[0].process_graph_id: some for some in reversed(result) if some}
-    for other in others:
-        of_graph[other.process_graph_id].append(other)
-    return result
+        await _lock(tx, graph, intent)
+        gone = await tx.fetch_rows("delete_process_graph", process_graph_id=graph.process_graph_id)
+    return [process_id for (process_id,) in gone]
 
 
-async def lock_graphs_of(tx: Transaction, keys: Iterable[tuple[str, str]]) -> Locked:
-    """Lock the graphs of processes, given by colony and id, before anything of them changes."""
-    return _locked(await tx.fetch_rows("lock_graphs_of_processes", **_keys(keys)))
+async def delete_all(db: Database, colony_id: str, intent: Intent) -> list[str]:
+    """Delete all graphs of a colony with their processes, whose ids it gives."""
+    async with db.transaction() as tx:
+        await tx.execute("lock_graphs_of_colony", colony_id=colony_id)
+        gone = await tx.fetch_rows(
+            "delete_all_process_graphs", colony_id=colony_id, **intent.parameters
+        )
+    return [process_id for (process_id,) in gone]
 
 
-async def lock_graphs_of_runtime(tx: Transaction, runtime: Runtime) -> Locked:
-    """Lock the graphs in which a runtime that is about to be deleted is stopping something."""
+async def delete_all_processes(db: Database, colony_id: str, intent: Intent) -> list[str]:
+    """Delete all processes of a colony, and so its graphs; gives the ids of what was running."""
+    async with db.transaction() as tx:
+        await tx.execute("lock_graphs_of_colony", colony_id=colony_id)
+        running = await tx.fetch_rows(
+            "delete_all_processes", colony_id=colony_id, **intent.parameters
+        )
+    return [process_id for (process_id,) in running]
+
+
+async def _lock(tx: Transaction, graph: ProcessGraph, intent: Intent) -> State:
+    """Lock a graph and remember who asks for it; give its state, as it is now."""
     rows = await tx.fetch_rows(
-        "lock_graphs_of_runtime", colony_id=runtime.colony_id, runtime_id=runtime.runtime_id
+        "lock_process_graph", process_graph_id=graph.process_graph_id, **intent.parameters
     )
-    return _locked(rows)
+    if not rows:
+        raise NotFound(f"there is no workflow <{graph.process_graph_id}>")
+    return State(rows[0][0])
 
 
-async def expire(
-    db: Statements, endings: Mapping[str, Mapping[str, float]], *, count: int, **patience: float
-) -> AsyncIterator[dict[str, list[Process]]]:
-    """End the processes of graphs whose time is over, by the statements that end others.
-
-    Gives what has ended by each, and under no name what has changed with them, batch by batch.
-    """
-    is_behind = True
-    while is_behind:
-        async with db.transaction() as tx:
-            rows = await tx.fetch_rows("lock_due_graphs", count=count, **patience)
-            if not rows:
-                return
-            locked = _locked(rows)
-            changed = {
-                statement: await tx.fetch_all(
-                    Process, statement, count=count, process_graph_ids=list(locked), **given
-                )
-                for statement, given in endings.items()
-            }
-            ended = [one for some in changed.values() for one in some]
-            changed[""] = await settle(tx, ended, locked)
-        is_behind = bool(ended)
-        yield changed
-
-
-def _locked(rows: Iterable[tuple[str, str]]) -> Locked:
-    return {graph_id: OnFailure(on_failure) for graph_id, on_failure in rows}
-
-
-async def settle(tx: Transaction, ended: Sequence[Process], locked: Locked) -> list[Process]:
-    """Do what follows from the ends of processes of graphs, which must be locked.
-
-    Gives the other processes that have changed by it.
-    """
-    others: list[Process] = []
-    for state, word in ((State.FAILED, "failed"), (State.CANCELLED, "was cancelled")):
-        others += await _close_descendants(tx, ended, state, word)
-    others += await _cancel_rest(tx, ended, locked)
-    await _count(tx, [*ended, *(one for one in others if one.state.is_final)])
-    return others + await _release_children(tx, ended)
-
-
-async def _close_descendants(
-    tx: Transaction, ended: Iterable[Process], state: State, word: str
-) -> list[Process]:
-    edges = [
-        (one.colony_id, child, one.process_id)
-        for one in ended
-        if one.state is state
-        for child in one.children
-    ]
-    if not edges:
-        return []
-    colony_ids, child_ids, parent_ids = zip(*edges, strict=True)
-    return await tx.fetch_all(
-        Process,
-        "close_descendants",
-        colony_ids=colony_ids,
-        child_ids=child_ids,
-        parent_ids=parent_ids,
-        state=state,
-        ended=word,
-    )
-
-
-async def _cancel_rest(tx: Transaction, ended: Iterable[Process], locked: Locked) -> list[Process]:
-    """Cancel what is left of graphs that shall not go on after a failure."""
-    failed = {
-        one.process_graph_id: one
-        for one in ended
-        if one.state is State.FAILED and locked.get(one.process_graph_id) is OnFailure.CANCEL
-    }
-    if not failed:
-        return []
-    return await tx.fetch_all(
-        Process,
-        "cancel_members",
-        process_graph_ids=list(failed),
-        cancelled_by=[f"workflow {graph_id}" for graph_id in failed],
-        reasons=[f"{one.spec.name or one.process_id} failed" for one in failed.values()],
-    )
-
-
-async def _release_children(tx: Transaction, ended: Iterable[Process]) -> list[Process]:
-    """Count one parent less for each child of what has succeeded; give those with none left."""
-    counts = Counter(
-        (one.colony_id, child)
-        for one in ended
-        if one.state is State.SUCCESS
-        for child in one.children
-    )
-    if not counts:
-        return []
-    rows = await tx.fetch_rows("release_children", **_keys(counts), counts=list(counts.values()))
-    ready = [
-        (colony_id, process_id) for colony_id, process_id, is_waiting in rows if not is_waiting
-    ]
-    return await tx.fetch_all(Process, "list_processes", **_keys(ready)) if ready else []
-
-
-async def _count(tx: Transaction, ended: Iterable[Process]) -> None:
-    """Count what has ended in the graphs."""
-    by_graph: dict[str, list[Process]] = defaultdict(list)
-    for one in ended:
-        by_graph[one.process_graph_id].append(one)
-    if not by_graph:
-        return
-    states = [Counter(one.state for one in some) for some in by_graph.values()]
-    starts = [
-        [one.start_time for one in some if one.start_time > ZERO_TIME] for some in by_graph.values()
-    ]
-    await tx.execute(
-        "set_graph_progress",
-        process_graph_ids=list(by_graph),
-        start_times=[min(some, default=None) for some in starts],
-        successful=[each[State.SUCCESS] for each in states],
-        failed=[each[State.FAILED] for each in states],
-        cancelled=[each[State.CANCELLED] for each in states],
-    )
-
-
-def _keys(keys: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    pairs = list(keys)
-    return {
-        "colony_ids": [colony_id for colony_id, _ in pairs],
-        "process_ids": [process_id for _, process_id in pairs],
-    }
-
-
-def _columns(planned: Sequence[Planned]) -> dict[str, list[object]]:
-    specs = [one.spec for one in planned]
+def _spec_columns(specs: Sequence[ProcessSpec]) -> dict[str, list[object]]:
     conditions = [spec.conditions for spec in specs]
     return {
-        "process_ids": [one.process_id for one in planned],
         "specs": [_json(spec) for spec in specs],
         "runtime_types": [each.runtime_type for each in conditions],
         "runtime_ids": [_json(each.runtime_ids) for each in conditions],
@@ -274,9 +219,16 @@ def _columns(planned: Sequence[Planned]) -> dict[str, list[object]]:
         "max_exec_times": [spec.max_exec_time for spec in specs],
         "max_retries": [spec.max_retries for spec in specs],
         "leases": [spec.lease or USUAL_LEASE for spec in specs],
+    }
+
+
+def _columns(planned: Sequence[Planned]) -> dict[str, list[object]]:
+    return {
+        "process_ids": [one.process_id for one in planned],
         "parents": [_json(one.parents) for one in planned],
         "children": [_json(one.children) for one in planned],
         "missing": [len(one.parents) for one in planned],
+        **_spec_columns([one.spec for one in planned]),
     }
 
 

@@ -19,7 +19,7 @@ from colonies.core.process import State
 from colonies.server.app import make_table
 from colonies.server.call import Door
 from tests.conftest import add_runtime
-from tests.faults import effects
+from tests.faults import effects, effects_of_workflows
 from tests.faults.effects import MANY, QUICKLY, Meanwhile, Story, World, closing, reading, releasing
 from tests.faults.fault import ALWAYS, Fault, Kind, Message
 from tests.faults.proxy import FaultProxy
@@ -169,6 +169,14 @@ EFFECTS: dict[str, Callable[[World], Story]] = {
     "renewmsg": effects.renew,
     "addattributemsg": effects.add_attribute,
     "addattributemsg:tokenless-closed": effects.add_attribute_and_close,
+    "submitworkflowspecmsg": effects_of_workflows.submit_workflow_spec,
+    "addchildmsg": effects_of_workflows.add_child,
+    "cancelprocessgraphmsg": effects_of_workflows.cancel_process_graph,
+    "rescueprocessgraphmsg": effects_of_workflows.rescue_process_graph,
+    "deleteprocessgraphmsg": effects_of_workflows.delete_process_graph,
+    "deleteallprocessgraphsmsg": effects_of_workflows.delete_all_process_graphs,
+    "getprocessgraphmsg": effects_of_workflows.get_process_graph,
+    "getprocessgraphsmsg": effects_of_workflows.get_process_graphs,
     "getattributemsg": reading(
         lambda one, _, process: one.get_attribute(process.attributes[0].attribute_id)
     ),

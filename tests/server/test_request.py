@@ -12,15 +12,18 @@ from colonies.server.query import load_queries
 from tests.conftest import held
 from tests.server.leases import submit, take
 from tests.server.repeats import Asked, asked, by_api, by_one_ws, by_ws, content, everything
+from tests.server.rpc.test_workflow import workflow
 
 
 class World(NamedTuple):
-    """One process that runs, three that wait."""
+    """One process that runs, three that wait; of workflows, one that runs, one that failed."""
 
     colony: str
     running: Process
     waiting: str
     people: Any
+    parent: Process
+    broken: str
 
     def about_running(self) -> dict:
         return {"processid": self.running.process_id, "attempttoken": self.running.attempt_token}
@@ -30,9 +33,14 @@ class World(NamedTuple):
 async def world(member, colony, people, sql) -> World:
     await submit(member)
     running = await take(member)
+    spec = workflow(colony, name="")
+    broken = await member.submit_workflow_spec(spec)
+    await member.close_failed((await take(member)).process_id)
+    await member.submit_workflow_spec(spec)
+    parent = await take(member)
     waiting = [await submit(member) for _ in range(3)]
     await sql.execute("DELETE FROM requests")
-    return World(colony, running, waiting[0], people)
+    return World(colony, running, waiting[0], people, parent, broken.process_graph_id)
 
 
 def runtime_of(world: World, runtime_id: str) -> dict:
@@ -78,9 +86,26 @@ WRITES: dict[str, tuple[str, Any, str, int]] = {
             {"name": "a", "func": "new", "env": {"A": "B"}},
             {"name": "b", "func": "new", "conditions": {"dependencies": ["a"]}}]}},
         "processes JOIN process_graphs USING (process_graph_id) WHERE spec->>'func' = 'new'", 2),
+    "addchildmsg": (
+        "runtime", lambda w: {"processid": w.parent.process_id,
+                              "attempttoken": w.parent.attempt_token,
+                              "spec": {"func": "new", "env": {"A": "B"}}},
+        "processes WHERE spec->>'func' = 'new'", 1),
+    "cancelprocessgraphmsg": (
+        "runtime", lambda w: {"processgraphid": w.parent.process_graph_id},
+        "processes WHERE cancelled_by <> ''", 1),
+    "rescueprocessgraphmsg": (
+        "runtime", lambda w: {"processgraphid": w.broken,
+                              "edits": {"name": {"args": ["x"], "kwargs": None}}},
+        "processes WHERE spec->'args'->>0 = 'x'", 1),
+    "deleteprocessgraphmsg": (
+        "runtime", lambda w: {"processgraphid": w.parent.process_graph_id},
+        "process_graphs", 1),
+    "deleteallprocessgraphsmsg": (
+        "colony_owner", lambda w: {"colonyid": w.colony}, "process_graphs", 0),
     "assignprocessmsg": (
         "runtime", lambda w: {"colonyid": w.colony, "timeout": -1},
-        "processes WHERE state = 1", 2),
+        "processes WHERE state = 1", 3),
     "cancelprocessmsg": (
         "colony_owner", lambda w: {"processid": w.waiting, "reason": "why"},
         "processes WHERE state = 4", 1),
@@ -89,7 +114,7 @@ WRITES: dict[str, tuple[str, Any, str, int]] = {
         "processes WHERE state = 2", 1),
     "closefailedmsg": (
         "runtime", lambda w: w.about_running() | {"errors": ["x"]},
-        "processes WHERE state = 3", 1),
+        "processes WHERE state = 3", 2),
     "releasemsg": (
         "runtime", lambda w: w.about_running(),
         "processes WHERE state = 0 AND jsonb_array_length(past) = 1", 1),
@@ -188,6 +213,11 @@ STATEMENTS = {
     "submitprocessespecmsg": SUBMITS,
     "submitprocessesmsg": SUBMITS,
     "submitworkflowspecmsg": {"submit_process_graph"},
+    "addchildmsg": {"add_child"},
+    "cancelprocessgraphmsg": {"lock_process_graph"},
+    "rescueprocessgraphmsg": {"lock_process_graph"},
+    "deleteprocessgraphmsg": {"lock_process_graph"},
+    "deleteallprocessgraphsmsg": {"delete_all_process_graphs"},
     "assignprocessmsg": {
         "claim_oldest_of_queue", "claim_latest_of_queue",
         "claim_oldest_processes", "claim_latest_processes",
@@ -209,8 +239,10 @@ NOBODYS = {
     "touch_hub", "delete_hub",  # signs of life of hubs
     "delete_request", "delete_old_requests", "delete_ended_processes", "delete_orphans",
     "set_schema_version",
-    "close_descendants", "cancel_members", "release_children", "set_graph_progress",
-    "set_graphs_started",  # with the end of a process, or its start
+    "close_descendants", "release_children", "set_graph_progress",  # with the end of a process
+    "set_graphs_started",  # with its start
+    "cancel_members", "return_members", "delete_process_graph",  # with lock_process_graph
+    "delete_ended_graphs",
     "return_processes_of_runtime", "cancel_processes_of_runtime",  # with delete_runtime, or not
 }  # fmt: skip
 """Statements that change something and remember no request for it."""

@@ -41,6 +41,11 @@ OUTCOMES = {
     "submitworkflowspecmsg":   (403, 403, 200, 200, 403, 403, 403),
     "getprocessgraphmsg":      (404, 200, 200, 200, 403, 404, 404),
     "getprocessgraphsmsg":     (403, 200, 200, 200, 403, 403, 403),
+    "addchildmsg":             (404, 403, 200, 403, 403, 404, 404),
+    "cancelprocessgraphmsg":   (404, 200, 200, 200, 403, 404, 404),
+    "rescueprocessgraphmsg":   (404, 200, 200, 200, 403, 404, 404),
+    "deleteprocessgraphmsg":   (404, 403, 200, 200, 403, 404, 404),
+    "deleteallprocessgraphsmsg": (403, 200, 403, 403, 403, 403, 403),
     "assignprocessmsg":        (403, 403, 200, 200, 403, 403, 403),
     "getprocesshistmsg":       (403, 200, 200, 200, 403, 403, 403),
     "getprocessesmsg":         (403, 200, 200, 200, 403, 403, 403),
@@ -73,6 +78,8 @@ class World:
     process: str
     attribute: str
     graph: str
+    parent: str
+    broken: str
 
     def fields(self, payload_type: str) -> dict:
         """Give a valid payload."""
@@ -98,6 +105,8 @@ class World:
             "submitworkflowspecmsg": {
                 "spec": {"colonyid": self.colony, "processspecs": [{"name": "a"}]}
             },
+            "addchildmsg": {"processid": self.parent, "spec": {}},
+            "rescueprocessgraphmsg": {"processgraphid": self.broken},
             "unsubscribemsg": {"subscription": "existing"},
         }
         return special.get(payload_type, about)
@@ -127,12 +136,25 @@ async def world(member: Colonies, fellow) -> World:
 
 
 async def make_world(member: Colonies) -> World:
-    running = await member.submit("work", runtime_type="cli", priority=1)
+    colony_id = member.settings.colony_id
+    # Of a workflow: one that waits, one that runs, one that has failed.
     conditions = Conditions(runtime_type="cli")
-    specs = [ProcessSpec(name="work", conditions=conditions)]
-    graph = await member.submit_workflow_spec(
-        WorkflowSpec(colony_id=running.process.colony_id, process_specs=specs)
+    workflow = WorkflowSpec(
+        colony_id=colony_id,
+        process_specs=[ProcessSpec(name="work", priority=9, conditions=conditions)],
     )
+    broken = await member.submit_workflow_spec(workflow)
+    failing = await member.assign_process(timeout=-1, latest=True)
+    await member.close_failed(failing.process_id)
+    await member.submit_workflow_spec(workflow)
+    parent = await member.assign_process(timeout=-1, latest=True)
+    graph = await member.submit_workflow_spec(
+        WorkflowSpec(
+            colony_id=colony_id,
+            process_specs=[ProcessSpec(name="work", conditions=conditions)],
+        )
+    )
+    running = await member.submit("work", runtime_type="cli", priority=99)
     await member.submit("work", runtime_type="cli")
     process = await member.assign_process(timeout=-1)
     assert process.process_id == running.id
@@ -143,6 +165,8 @@ async def make_world(member: Colonies) -> World:
         process=process.process_id,
         attribute=attribute.attribute_id,
         graph=graph.process_graph_id,
+        parent=parent.process_id,
+        broken=broken.process_graph_id,
     )
 
 

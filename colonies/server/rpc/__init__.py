@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from inspect import getmembers, isfunction, signature
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
@@ -20,6 +20,11 @@ from colonies.server.rules import Rule
 
 Handler = Callable[[Call, Any, Any], Awaitable[Any]]
 Again = Callable[[Call, Any, Seen], Awaitable[Any]]
+
+MAX_REASON_LENGTH = 1000
+
+Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON_LENGTH)]
+"""Why something is done, in words for people."""
 
 ANSWERED = frozenset({Door.API, Door.WS})
 """The doors through which a message gets one answer."""

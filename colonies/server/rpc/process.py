@@ -14,11 +14,11 @@ from colonies.core.history import Event, PastAttempt, events_of
 from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State, new_id
 from colonies.core.runtime import Runtime
 from colonies.core.wire import Int32
-from colonies.server import assignment, lifecycle
+from colonies.server import assignment, lifecycle, workflow
 from colonies.server.call import Call
 from colonies.server.intent import NOBODYS, Intent, Seen
 from colonies.server.lifecycle import Assignment
-from colonies.server.rpc import Request, rpc
+from colonies.server.rpc import Reason, Request, rpc
 from colonies.server.rules import (
     assignee,
     assignee_of_any,
@@ -39,10 +39,6 @@ MAX_HISTORY = 10_000
 
 MAX_TOGETHER = 1000
 """Processes that one message may be about."""
-
-MAX_REASON_LENGTH = 1000
-
-Reason = Annotated[str, msgspec.Meta(max_length=MAX_REASON_LENGTH)]
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 
@@ -252,7 +248,12 @@ class DeleteProcess(Request):
 
 @rpc("deleteprocessmsg", rule=member_of_process("process_id"))
 async def delete_process(call: Call, _msg: DeleteProcess, process: Process) -> None:
-    """Delete a process with its attributes, in any state."""
+    """Delete a process with its attributes, in any state; not one of a workflow alone."""
+    if process.process_graph_id:
+        raise Conflict(
+            f"process <{process.process_id}> is of workflow <{process.process_graph_id}>, which "
+            "cannot do without: delete that, or cancel this one"
+        )
     await call.db.execute(
         "delete_process",
         colony_id=process.colony_id,
@@ -270,11 +271,9 @@ class DeleteAllProcesses(Request):
 
 @rpc("deleteallprocessesmsg", rule=colony_owner("colony_id"))
 async def delete_all_processes(call: Call, msg: DeleteAllProcesses, _colony: Colony) -> None:
-    """Delete all processes of a colony with their attributes, in any state."""
-    running = await call.db.fetch_rows(
-        "delete_all_processes", colony_id=msg.colony_id, **call.intent.parameters
-    )
-    for (process_id,) in running:
+    """Delete all processes of a colony, in any state, and so all its workflows."""
+    running = await workflow.delete_all_processes(call.db, msg.colony_id, call.intent)
+    for process_id in running:
         call.hub.let_go(process_id)
     call.hub.remove(msg.colony_id)
 

@@ -412,10 +412,10 @@ SELECT count(*) FILTER (WHERE state = 0) AS pending,
               AND (it.runtime_type <> '' OR other.runtime_ids && it.runtime_ids)
             ORDER BY other.priority DESC, other.submission_time
             LIMIT :most_ahead::bigint + 1) AS earlier) AS ahead,
-       ARRAY(SELECT parent.process_id FROM it
+       ARRAY(SELECT coalesce(nullif(parent.spec->>'name', ''), parent.process_id) FROM it
              JOIN processes AS parent ON parent.colony_id = it.colony_id
               AND parent.process_id = ANY (it.parents)
-             WHERE parent.state <> 2 ORDER BY parent.process_id) AS unfinished_parents,
+             WHERE parent.state <> 2 ORDER BY 1) AS unfinished_parents,
        (SELECT count(*) FROM processes WHERE colony_id = :colony_id AND state = 1) AS running,
        (SELECT greatest(extract(epoch FROM leased_until - now()), 0)::float FROM it) AS lease_left
 FROM counted;
@@ -736,6 +736,7 @@ DELETE FROM processes WHERE colony_id = :colony_id AND process_id = :process_id;
 -- Gives those that were running, so that their runtimes can be told.
 WITH {once},
      gone_attributes AS (DELETE FROM attributes WHERE colony_id = :colony_id),
+     gone_graphs AS (DELETE FROM process_graphs WHERE colony_id = :colony_id),
      gone_processes AS (DELETE FROM processes WHERE colony_id = :colony_id
                         RETURNING process_id, state)
 SELECT process_id FROM gone_processes WHERE state = 1;

@@ -158,24 +158,31 @@ WHERE process_graph_id = id;
 process_graphs.successful + process_graphs.failed + process_graphs.cancelled
 + one.successful + one.failed + one.cancelled
 
+-- part: given_by_parents
+ARRAY(
+    SELECT item
+    FROM unnest(processes.parents) WITH ORDINALITY AS one (id, place)
+    JOIN processes AS parent
+      ON parent.colony_id = processes.colony_id AND parent.process_id = one.id
+    CROSS JOIN LATERAL unnest(parent.output) WITH ORDINALITY AS given (item, number)
+    ORDER BY place, number)
+
+-- part: lengths_by_parents
+ARRAY(
+    SELECT cardinality(parent.output)
+    FROM unnest(processes.parents) WITH ORDINALITY AS one (id, place)
+    JOIN processes AS parent
+      ON parent.colony_id = processes.colony_id AND parent.process_id = one.id
+    ORDER BY place)
+
 -- name: release_children
 -- So many parents of each have succeeded. With the last of them it is in the queue, and its input
 -- is what they gave, in the order in which it depends on them.
 UPDATE processes
 SET missing_parents = missing_parents - count, wait_for_parents = missing_parents > count,
-    input = CASE WHEN missing_parents > count THEN input ELSE ARRAY(
-        SELECT item
-        FROM unnest(processes.parents) WITH ORDINALITY AS one (id, place)
-        JOIN processes AS parent
-          ON parent.colony_id = processes.colony_id AND parent.process_id = one.id
-        CROSS JOIN LATERAL unnest(parent.output) WITH ORDINALITY AS given (item, number)
-        ORDER BY place, number) END,
-    input_lengths = CASE WHEN missing_parents > count THEN input_lengths ELSE ARRAY(
-        SELECT cardinality(parent.output)
-        FROM unnest(processes.parents) WITH ORDINALITY AS one (id, place)
-        JOIN processes AS parent
-          ON parent.colony_id = processes.colony_id AND parent.process_id = one.id
-        ORDER BY place) END
+    input = CASE WHEN missing_parents > count THEN input ELSE {given_by_parents} END,
+    input_lengths = CASE WHEN missing_parents > count THEN input_lengths
+                    ELSE {lengths_by_parents} END
 FROM unnest(:colony_ids::text[], :process_ids::text[], :counts::integer[])
      AS child (in_colony, id, count)
 WHERE colony_id = in_colony AND process_id = id AND (state = 0) IS TRUE AND wait_for_parents
@@ -234,3 +241,128 @@ FROM unnest(ARRAY(SELECT colony_id FROM left_over), ARRAY(SELECT process_id FROM
      AS one (in_colony, id, by, reason)
 WHERE processes.colony_id = in_colony AND processes.process_id = id
 RETURNING {process};
+
+-- name: lock_process_graph
+-- A graph, for whoever is about to change all of it.
+WITH done AS (
+    SELECT process_graph_id, state FROM process_graphs
+    WHERE process_graph_id = :process_graph_id
+    FOR UPDATE
+), {once_done}
+SELECT state FROM done;
+
+-- name: lock_graphs_of_colony
+SELECT process_graph_id FROM process_graphs WHERE colony_id = :colony_id
+ORDER BY process_graph_id
+FOR UPDATE;
+
+-- name: add_child
+-- A process more, below the one whose attempt is running, which must be locked by its graph.
+WITH parent AS (
+    UPDATE processes SET children = children || :child_id::text
+    WHERE {attempt} AND cancelled_by = '' AND process_graph_id = :process_graph_id
+    RETURNING colony_id, process_id
+), done AS (
+    INSERT INTO processes (colony_id, process_id, state, submission_time, wait_deadline, spec,
+                           runtime_type, runtime_ids, cores, mem, gpus, priority, max_wait_time,
+                           max_exec_time, max_retries, lease, process_graph_id, parents,
+                           missing_parents, wait_for_parents)
+    SELECT colony_id, :child_id, 0, now(),
+           CASE WHEN max_wait_time > 0 THEN now() + make_interval(secs => max_wait_time) END,
+           spec::json, runtime_type, {texts_of_runtime_ids}, cores, mem, gpus, priority,
+           max_wait_time, max_exec_time, max_retries, lease, :process_graph_id,
+           ARRAY[process_id], :wait_for_parents::boolean::integer, :wait_for_parents::boolean
+    FROM parent, unnest(
+        :specs::text[], :runtime_types::text[], :runtime_ids::text[], :cores::integer[],
+        :mem::integer[], :gpus::integer[], :priorities::integer[], :max_wait_times::integer[],
+        :max_exec_times::integer[], :max_retries::integer[], :leases::integer[]
+    ) AS asked (
+        spec, runtime_type, runtime_ids, cores, mem, gpus, priority, max_wait_time, max_exec_time,
+        max_retries, lease)
+    RETURNING process_id, attempt
+), {once_with_process}, environment AS (
+    INSERT INTO attributes (colony_id, attribute_id, target_id, process_graph_id, attribute_type,
+                            key, value)
+    SELECT colony_id, attribute_id, variable.process_id, :process_graph_id, 3, key, value
+    FROM parent, unnest(:env_process_ids::text[], :env_ids::text[], :env_keys::text[],
+                        :env_values::text[]) AS variable (process_id, attribute_id, key, value)
+)
+UPDATE process_graphs SET members = members + 1
+FROM done WHERE process_graph_id = :process_graph_id
+RETURNING members;
+
+-- name: return_members
+-- What has failed or was cancelled in a graph that has ended goes back to where it was before, with
+-- other arguments where there are some for its name; what it waits for is what has not succeeded.
+WITH due AS MATERIALIZED (
+    SELECT colony_id, process_id, change,
+           (SELECT count(*) FROM unnest(processes.parents) AS parent_id
+            JOIN processes AS parent ON parent.colony_id = processes.colony_id
+                                    AND parent.process_id = parent_id
+            WHERE parent.state <> 2) AS missing
+    FROM processes
+    LEFT JOIN unnest(:names::text[], :changes::text[]) AS edit (name, change)
+           ON edit.name = spec->>'name'
+    WHERE process_graph_id = :process_graph_id AND process_graph_id <> '' AND state IN (3, 4)
+    ORDER BY process_id
+    FOR UPDATE OF processes
+), counted AS (
+    UPDATE process_graphs
+    SET failed = 0, cancelled = 0, end_time = NULL,
+        state = CASE WHEN successful > 0 THEN 1 ELSE 0 END
+    WHERE process_graph_id = :process_graph_id
+)
+UPDATE processes
+SET {requeued}, end_time = NULL, retries = 0, lost_by = '{}', pushed_over = '', errors = '{}',
+    output = '{}', cancelled_by = '', cancel_reason = '', cancel_time = NULL,
+    past = CASE WHEN start_time IS NULL THEN past ELSE {earlier} || jsonb_build_object(
+        'attempt', attempt, 'runtimeid', assigned_runtime_id, 'starttime', start_time,
+        'endtime', end_time, 'leaseduntil', leased_until,
+        'ending', CASE state WHEN 4 THEN 'cancelled' ELSE 'failed' END) END,
+    spec = CASE WHEN change IS NULL THEN spec ELSE (spec::jsonb || change::jsonb)::json END,
+    missing_parents = missing, wait_for_parents = missing > 0,
+    input = CASE WHEN missing > 0 OR parents = '{}' THEN input ELSE {given_by_parents} END,
+    input_lengths = CASE WHEN missing > 0 OR parents = '{}' THEN input_lengths
+                    ELSE {lengths_by_parents} END
+FROM unnest(ARRAY(SELECT colony_id FROM due), ARRAY(SELECT process_id FROM due),
+            ARRAY(SELECT missing FROM due), ARRAY(SELECT change FROM due))
+     AS one (in_colony, id, missing, change)
+WHERE colony_id = in_colony AND process_id = id
+RETURNING {process};
+
+-- part: gone_with_processes
+-- What goes with the processes that are chosen, by arrays, of which the planner expects few.
+gone_attributes AS (
+    DELETE FROM attributes
+    USING unnest(ARRAY(SELECT colony_id FROM chosen), ARRAY(SELECT process_id FROM chosen))
+          AS one (in_colony, id)
+    WHERE colony_id = in_colony AND target_id = id
+), gone AS (
+    DELETE FROM processes
+    USING unnest(ARRAY(SELECT colony_id FROM chosen), ARRAY(SELECT process_id FROM chosen))
+          AS one (in_colony, id)
+    WHERE colony_id = in_colony AND process_id = id
+    RETURNING id
+)
+
+-- name: delete_process_graph
+-- With its processes, which it gives, and their attributes.
+WITH chosen AS MATERIALIZED (
+    SELECT colony_id, process_id FROM processes
+    WHERE process_graph_id = :process_graph_id AND process_graph_id <> ''
+), {gone_with_processes}, gone_graph AS (
+    DELETE FROM process_graphs WHERE process_graph_id = :process_graph_id
+)
+SELECT id FROM gone;
+
+-- name: delete_all_process_graphs
+-- The same for all of a colony.
+WITH {once}, chosen AS MATERIALIZED (
+    SELECT processes.colony_id, process_id
+    FROM unnest(ARRAY(SELECT process_graph_id FROM process_graphs WHERE colony_id = :colony_id))
+         AS graph_id
+    JOIN processes ON process_graph_id = graph_id AND process_graph_id <> ''
+), {gone_with_processes}, gone_graphs AS (
+    DELETE FROM process_graphs WHERE colony_id = :colony_id
+)
+SELECT id FROM gone;
