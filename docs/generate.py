@@ -99,7 +99,7 @@ MEANINGS: dict[type, dict[str, str]] = {
         "submissiontime": "when it was submitted",
         "starttime": "when the first of its processes started",
         "endtime": "when the last of its processes ended",
-        "processids": "its processes, each before its children; "
+        "processids": "its processes, as a walk from the roots comes by; "
         "in a list of graphs, of those first ones that have 10000 in all",
         "nodes": "a picture of its processes; only with a single graph",
         "edges": "what waits for what; only with a single graph",

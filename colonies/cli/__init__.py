@@ -31,6 +31,7 @@ PLACES = {
     "process": "colonies.cli.process",
     "runtime": "colonies.cli.runtime",
     "server": "colonies.cli.server",
+    "workflow": "colonies.cli.workflow",
 }
 """The module of each command of the first level."""
 

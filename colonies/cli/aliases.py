@@ -30,6 +30,12 @@ VERBS = {
     "runtime register": "add",
     "runtime unregister": "rm",
     "server stat": "stats",
+    "workflow delete": "rm",
+    "workflow deleteall": "rm --all",
+    "workflow ps": "ls --state running",
+    "workflow psf": "ls --state failed",
+    "workflow pss": "ls --state success",
+    "workflow psw": "ls --state waiting",
 }
 """Verbs, and the verb with options of the same noun that we have for them."""
 
@@ -88,6 +94,8 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--tlscert": "--tls-cert",
         "--tlskey": "--tls-key",
     },
+    "workflow get": {"--workflowid": HERE},
+    "workflow rm": {"--workflowid": HERE},
 }
 """Options of a command (or of any), and the option, variable or argument that we have for them."""
 

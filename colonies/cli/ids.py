@@ -139,6 +139,19 @@ async def processes(session: Session) -> list[Thing]:
     return await session.read(ask)
 
 
+async def workflows(session: Session) -> list[Thing]:
+    """List the workflows that a hub lists: up to 100 of each state."""
+
+    async def ask(hub: Colonies) -> list[Thing]:
+        return [
+            Thing(one.process_graph_id, about=one.state.name.lower())
+            for state in State
+            for one in await hub.get_process_graphs(state=state, colony_id=session.colony_id)
+        ]
+
+    return await session.read(ask)
+
+
 async def runtimes(session: Session) -> list[Thing]:
     """List the runtimes of the colony."""
 

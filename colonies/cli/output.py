@@ -277,10 +277,11 @@ def _plain(table: Table, *, full: bool = False) -> list[str]:
         widths = [WIDEST_CELL] * (len(table.columns) - 1) + [WIDEST_LAST_CELL]
         rows = [[_cut(*cell) for cell in zip(row, widths, strict=True)] for row in rows]
     headings = [wire_name(column.rpartition(".")[2]).upper() for column in table.columns]
-    return _aligned([headings, *rows] if headings else rows)
+    return aligned([headings, *rows] if headings else rows)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Give a line a row, its cells below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -20,6 +20,7 @@ import msgspec
 from colonies.core import wire
 from colonies.core.errors import Malformed, Misconfigured
 from colonies.core.process import Conditions, ProcessSpec
+from colonies.core.workflow import WorkflowSpec
 
 T = TypeVar("T")
 
@@ -44,6 +45,24 @@ def read_specs(_ctx: click.Context, _param: click.Parameter, file: Any) -> list[
             with _at(f"{file.name}:{number}"):
                 specs.append(_convert(_from_json(line), ProcessSpec, check_whole))
     return specs
+
+
+def read_workflow(_ctx: click.Context, _param: click.Parameter, file: Any) -> WorkflowSpec:
+    """Read an option that is a file with a workflow or, as in v1, only the list of its specs."""
+    with _at(file.name):
+        value = _parse(file.name, file.read())
+        if isinstance(value, list):
+            value = {"processspecs": value}
+        return _convert(value, WorkflowSpec, _check_members)
+
+
+def _check_members(workflow: WorkflowSpec) -> None:
+    for number, spec in enumerate(workflow.process_specs):
+        try:
+            check_whole(spec)
+        except Malformed as error:
+            path = f"processspecs[{number}]"
+            raise Malformed(f"{path}: {error}", field=f"{path}.{error.field}") from error
 
 
 def reader_of(kind: type[T]) -> Callable[[click.Context, click.Parameter, Any], T | None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 
@@ -10,6 +12,14 @@ from colonies.client.asking import Asking
 from colonies.core.process import Process, ProcessSpec, State
 from colonies.core.process_graph import ProcessGraph
 from colonies.core.workflow import Edit, WorkflowSpec
+
+
+class _CanWait(Protocol):
+    """What waiting for a workflow is made of."""
+
+    async def wait_for(self, process_id: str, timeout: float | None = None) -> Process: ...
+
+    async def get_process_graph(self, process_graph_id: str) -> ProcessGraph: ...
 
 
 class Workflows(Asking):
@@ -21,6 +31,20 @@ class Workflows(Asking):
         Raises Malformed, naming the process at fault, when it cannot be run.
         """
         return await self._call(ProcessGraph, "submitworkflowspecmsg", spec=spec)
+
+    async def wait_for_process_graph(
+        self: _CanWait, process_graph_id: str, timeout: float | None = None
+    ) -> ProcessGraph:
+        """Wait until a graph has ended; raise TimeoutError after ``timeout`` seconds."""
+        async with asyncio.timeout(timeout):
+            while True:
+                graph = await self.get_process_graph(process_graph_id)
+                if graph.state.is_final:
+                    return graph
+                # Whoever is lowest ends last, or nearly so; then there is little left to look at.
+                open_ = [node for node in graph.nodes if not node.data.state.is_final]
+                if open_:
+                    await self.wait_for(max(open_, key=lambda node: node.position.y).id)
 
     async def add_child(
         self,

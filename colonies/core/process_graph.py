@@ -106,8 +106,7 @@ class Member(Wire):
 def drawn(graph: ProcessGraph, members: Iterable[Member]) -> ProcessGraph:
     """Give a graph with its picture: roots on top, each process below its first parent.
 
-    Processes that are missing are left out. Processes come in the order of a walk from the roots,
-    each before its children.
+    Processes that are missing are left out. The others come as a walk from the roots comes by.
     """
     known = {one.process_id: one for one in members}
     walk = _walk(known)

@@ -1,6 +1,7 @@
 """What becomes of a graph when its processes end, however they do."""
 
 import asyncio
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -10,81 +11,35 @@ from colonies.core.errors import (
     Forbidden,
     Malformed,
     NotFound,
-    NothingToAssign,
     StaleAttempt,
 )
-from colonies.core.process import Conditions, Process, ProcessSpec, State
-from colonies.core.process_graph import ProcessGraph
+from colonies.core.process import ProcessSpec, State
 from colonies.core.wire import ZERO_TIME
 from colonies.core.workflow import MAX_MEMBERS, Edit, OnFailure
 from colonies.server.app import Server
 from colonies.server.metrics import Metrics
 from colonies.server.retention import Keep, sweep
 from tests.server.doors import idle
+from tests.server.graphs import Graph, started
 from tests.server.hubs import acquainted, reaching
 from tests.server.leases import OVER, expired
-from tests.server.rpc.test_workflow import workflow
 
 WAITING, RUNNING, SUCCESS, FAILED, CANCELLED = State
 
 
-class Graph:
-    """A workflow under way, by the names of its processes."""
-
-    def __init__(self, member, sql, graph: ProcessGraph, ids: dict[str, str]) -> None:
-        self.member = member
-        self.sql = sql
-        self.id = graph.process_graph_id
-        self.ids = ids
-
-    async def get(self, name: str) -> Process:
-        return await self.member.get_process(self.ids[name])
-
-    async def now(self) -> ProcessGraph:
-        return await self.member.get_process_graph(self.id)
-
-    async def states(self) -> str:
-        """Give a letter a process: w, r, s, f or c."""
-        names = {node.data.label: node.data.state for node in (await self.now()).nodes}
-        return " ".join(f"{name}{state.name[0].lower()}" for name, state in sorted(names.items()))
-
-    async def take(self, *names: str) -> None:
-        """Be assigned exactly these, in any order."""
-        taken = {(await self.member.assign_process(timeout=-1)).spec.name for _ in names}
-        assert taken == set(names)
-
-    async def nothing_to_take(self) -> None:
-        with pytest.raises(NothingToAssign):
-            await self.member.assign_process(timeout=-1)
-
-    async def succeed(self, name: str, *output: str) -> None:
-        await self.member.close_successful(self.ids[name], output)
-
-    async def fail(self, name: str) -> None:
-        await self.member.close_failed(self.ids[name], ["broken"])
-
-    async def add(self, parent: str, name: str, **options) -> Process:
-        """Add a child, as the runtime that runs the parent."""
-        spec = ProcessSpec(name=name, conditions=Conditions(runtime_type="cli"))
-        child = await self.member.add_child(self.ids[parent], spec, **options)
-        self.ids[name] = child.process_id
-        return child
-
-    async def set(self, name: str, change: str) -> None:
-        await self.sql.execute(
-            f"UPDATE processes SET {change} WHERE process_id = $1", self.ids[name]
-        )
+@pytest.fixture
+def start(member, colony):
+    return partial(started, member)
 
 
 @pytest.fixture
-def start(member, colony, sql):
-    async def start(on_failure: OnFailure = OnFailure.CONTINUE, **dependencies: str) -> Graph:
-        spec = workflow(colony, on_failure=on_failure, **dependencies)
-        graph = await member.submit_workflow_spec(spec)
-        drawn = await member.get_process_graph(graph.process_graph_id)
-        return Graph(member, sql, graph, {one.data.label: one.id for one in drawn.nodes})
+def change(sql):
+    """Change a process of a graph behind the back of its hub."""
 
-    return start
+    async def change(graph: Graph, name: str, what: str) -> None:
+        await sql.execute(f"UPDATE processes SET {what} WHERE process_id = $1", graph.ids[name])
+
+    return change
 
 
 async def test_a_child_is_in_the_queue_when_the_last_of_its_parents_has_succeeded(start):
@@ -204,17 +159,19 @@ async def test_one_that_is_stopped_takes_its_children_with_it_when_it_has_stoppe
 
 
 @pytest.mark.parametrize(
-    ("change", "state", "text"),
+    ("what", "state", "text"),
     [
         ("exec_deadline = " + OVER, FAILED, "failed"),
         (f"leased_until = {OVER}, lease = 1", FAILED, "failed"),
         (f"cancelled_by = 'x', cancel_time = {OVER} - interval '1 h'", CANCELLED, "was cancelled"),
     ],
 )
-async def test_times_that_are_over_have_the_effect_of_a_close(start, server, change, state, text):
+async def test_times_that_are_over_have_the_effect_of_a_close(
+    *, start, server, change, what, state, text
+):  # fmt: skip
     graph = await start(a="", b="a", c="")
     await graph.take("a", "c")
-    await graph.set("a", change)
+    await change(graph, "a", what)
     changed = {one.spec.name: one for one in await expired(server.db)}
     assert {name: one.state for name, one in changed.items()} == {"a": state, "b": state}
     assert changed["b"].errors == [f"parent {graph.ids['a']} {text}"]
@@ -222,9 +179,9 @@ async def test_times_that_are_over_have_the_effect_of_a_close(start, server, cha
     assert (await graph.now()).state is state
 
 
-async def test_who_waits_too_long_fails_even_while_waiting_for_parents(start, server):
+async def test_who_waits_too_long_fails_even_while_waiting_for_parents(start, server, change):
     graph = await start(a="", b="a", c="b")
-    await graph.set("b", "wait_deadline = " + OVER)
+    await change(graph, "b", "wait_deadline = " + OVER)
     await expired(server.db)
     assert await graph.states() == "aw bf cf"
     assert (await graph.get("b")).errors == ["Maximum waiting time limit exceeded"]
@@ -234,11 +191,11 @@ async def test_who_waits_too_long_fails_even_while_waiting_for_parents(start, se
     assert (await graph.now()).state is FAILED
 
 
-async def test_what_returns_to_the_queue_changes_nothing_in_its_graph(start, server):
+async def test_what_returns_to_the_queue_changes_nothing_in_its_graph(start, server, change):
     graph = await start(a="", b="a")
     await graph.take("a")
     started = (await graph.now()).start_time
-    await graph.set("a", f"exec_deadline = {OVER}, max_retries = 1")
+    await change(graph, "a", f"exec_deadline = {OVER}, max_retries = 1")
     await expired(server.db)
     assert await graph.states() == "aw bw"
     await graph.take("a")
@@ -451,9 +408,9 @@ class TestRescue:
         with pytest.raises(Conflict, match="nothing to try again"):
             await graph.member.rescue_process_graph(other.id)
 
-    async def test_who_waited_too_long_for_parents_gets_what_they_gave(self, start, server):
+    async def test_who_waited_too_long_for_parents_gets_what_they_gave(self, start, server, change):
         graph = await start(a="", b="a")
-        await graph.set("b", "wait_deadline = " + OVER)
+        await change(graph, "b", "wait_deadline = " + OVER)
         await expired(server.db)
         await graph.take("a")
         await graph.succeed("a", "x")
