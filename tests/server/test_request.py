@@ -278,7 +278,8 @@ async def test_a_read_is_answered_anew_each_time(server, world, member, sql):
 
 
 async def test_a_renewal_again_renews_again(server, world, lapse, sql):
-    fields = {"colonyid": world.colony, "holding": [held(world.running)]}
+    holding = [held(world.running), held(world.parent)]
+    fields = {"colonyid": world.colony, "holding": holding}
     one = asked("renewmsg", fields, world.people.runtime)
     for _ in range(2):
         await lapse()
