@@ -114,6 +114,17 @@ GOALS = (
         "MiB",
     ),
     Goal(
+        "submit of a workflow of 10,000 processes",
+        lambda found: found["workflow/submit"] / 1000,
+        2,
+        "s",
+    ),
+    Goal(
+        "its thousandth completion, to its first",
+        lambda found: found["workflow/completion"],
+        1.2,
+    ),
+    Goal(
         "p99 of the others beside a silent reader, to one that reads",
         lambda found: found["slow/silent/p99"] / found["slow/reads/p99"],
         1.2,

@@ -21,6 +21,7 @@ PARTS = (
     "snapshot",
     "leases",
     "bulk",
+    "workflow",
     "idle",
     "fanout",
     "slow",
