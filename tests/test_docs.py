@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -115,6 +116,32 @@ async def test_the_plugin_of_the_docs_runs(server, colony, people, member, tmp_p
         await running.line_with("runtime ready")
         process = await member.submit("say", "hello", runtime_type="shout")
         assert ["HELLO"] == (await process.wait(20)).output
+
+
+async def test_the_workflow_of_the_docs_runs(server, colony, people, tmp_path):
+    page = ROOT / "docs" / "workflows.md"
+    (program,), (file,) = blocks(page, "python"), blocks(page, "json")
+    assert file == (ROOT / "examples" / "workflow.json").read_text()
+    script = tmp_path / "workflow.py"
+    script.write_text(program)
+    env = {
+        **environment(server, colony),
+        "COLONIES_COLONYPRVKEY": people.colony_owner.hex,
+        "COLONIES_KEYCHAIN": str(tmp_path / "keychain"),
+    }
+    async with Program(COMMAND, "shell", env=env) as running:
+        await running.line_with("runtime ready")
+        asker = {**env, **environment(server, colony, people.runtime)}
+        async with python(script, env=asker) as asking:
+            assert 0 == await asking.finish()
+        assert ["SUCCESS {'c': ['c'], 'b': ['b']}"] == asking.lines
+        submit = ["workflow", "submit", "--spec", str(ROOT / "examples" / "workflow.json")]
+        cli = (sys.executable, "-m", "colonies.cli", *submit, "--wait")
+        ran = await asyncio.create_subprocess_exec(
+            *cli, env={**os.environ, **asker}, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await ran.communicate()
+    assert b"success: 4 of 4 successful" in out
 
 
 async def test_the_demo_shows_the_main_job_and_leaves_nothing():

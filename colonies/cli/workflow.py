@@ -86,11 +86,11 @@ async def submit(
 
 @workflow.command("get")
 @click.argument("workflow_id", cls=Id, listing=workflows)
-@click.option("--full", is_flag=True, help="A line a process, even where many are alike.")
-async def get(session: Session, workflow_id: str, *, full: bool) -> Answer[ProcessGraph]:
+@click.option("--each", is_flag=True, help="A line a process, even where many are alike.")
+async def get(session: Session, workflow_id: str, *, each: bool) -> Answer[ProcessGraph]:
     """Draw a workflow with the states of its processes. For the colony's runtimes and its owner."""
     graph = await session.read(lambda hub: hub.get_process_graph(workflow_id))
-    rows = picture(graph, is_full=full)
+    rows = picture(graph, is_full=each)
     return Answer(graph, [*_summary(graph), "", *_drawing(rows)])
 
 
