@@ -31,13 +31,15 @@ WITH RECURSIVE known (id) AS (
     UNION ALL
     SELECT least((SELECT min(colony_id) FROM attributes WHERE colony_id > id),
                  (SELECT min(colony_id) FROM processes WHERE colony_id > id),
+                 (SELECT min(colony_id) FROM process_graphs WHERE colony_id > id),
                  (SELECT min(colony_id) FROM runtimes WHERE colony_id > id))
     FROM known WHERE id IS NOT NULL
 ), gone AS MATERIALIZED (
     SELECT id FROM known
     WHERE id <> '' AND NOT EXISTS (SELECT FROM colonies WHERE colony_id = id)
 ), gone_attributes AS (DELETE FROM attributes USING gone WHERE colony_id = id),
-   gone_processes AS (DELETE FROM processes USING gone WHERE colony_id = id)
+   gone_processes AS (DELETE FROM processes USING gone WHERE colony_id = id),
+   gone_graphs AS (DELETE FROM process_graphs USING gone WHERE colony_id = id)
 DELETE FROM runtimes USING gone WHERE colony_id = id;
 
 -- part: counted
