@@ -9,13 +9,14 @@ import sys
 import zipfile
 from urllib.request import urlopen
 
+import click
 import pytest
 import yaml
 
 from colonies.cli import cli
 from colonies.cli.server import start
-from colonies.server.app import GRACE
 from colonies.server.peers import FAREWELL
+from colonies.server.protocol import GRACE
 from colonies.settings import SETTINGS, Settings, load
 from colonies.version import __version__
 from tests.programs import ROOT
@@ -65,7 +66,8 @@ def told(hub) -> Settings:
 def command_line(arguments: list[str]) -> dict:
     """Give what our command understands of what it is told."""
     group, name, *options = arguments
-    assert cli.commands[group].commands[name] is start
+    context = click.Context(cli)
+    assert cli.get_command(context, group).get_command(context, name) is start
     return start.make_context(name, options).params
 
 
