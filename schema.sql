@@ -116,8 +116,9 @@ CREATE INDEX processes_running ON processes (colony_id, start_time) WHERE state 
 -- "What has ended lately?" (list_successful_processes, list_failed_processes)
 CREATE INDEX processes_ended ON processes (colony_id, state, end_time DESC) WHERE state >= 2;
 
--- "What is waiting, in the order it came?" (list_waiting_processes, list_process_history)
-CREATE INDEX processes_waiting ON processes (colony_id, submission_time) WHERE state = 0;
+-- "What is waiting, in the order it came?" (list_waiting_processes, get_waiting_count). IS TRUE keeps
+-- it from claims: it would lead them past all that waits for other types.
+CREATE INDEX processes_waiting ON processes (colony_id, submission_time) WHERE (state = 0) IS TRUE;
 
 -- "What belongs to this graph?" (list_members and whatever ends or deletes all of them)
 CREATE INDEX processes_of_graph ON processes (process_graph_id)

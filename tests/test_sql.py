@@ -218,6 +218,7 @@ async def test_a_claim_goes_by_the_partial_index_and_touches_few_rows(crowd, nam
     plan = await explain(crowd, name, **claim)
     latest = "_latest" if "latest" in name else ""
     assert f"processes_claimable{latest}" in indexes(plan)
+    assert "processes_waiting" not in indexes(plan)
     assert "processes" not in scanned(plan)
     assert touched(plan) < 30 * (count + 5)
 

@@ -52,7 +52,7 @@ count(*) FILTER (WHERE state = 4) AS cancelled_processes
 SELECT 1::bigint AS colonies,
        (SELECT count(*) FROM runtimes WHERE colony_id = :colony_id) AS runtimes,
        (SELECT count(*) FROM processes
-        WHERE colony_id = :colony_id AND state = 0) AS waiting_processes,
+        WHERE colony_id = :colony_id AND (state = 0) IS TRUE) AS waiting_processes,
        (SELECT count(*) FROM processes
         WHERE colony_id = :colony_id AND state = 1) AS running_processes,
        (SELECT count(*) FROM process_graphs
@@ -71,7 +71,7 @@ FROM processes WHERE colony_id = :colony_id AND state >= 2;
 -- name: get_statistics
 SELECT (SELECT count(*) FROM colonies) AS colonies,
        (SELECT count(*) FROM runtimes) AS runtimes,
-       (SELECT count(*) FROM processes WHERE state = 0) AS waiting_processes,
+       (SELECT count(*) FROM processes WHERE (state = 0) IS TRUE) AS waiting_processes,
        (SELECT count(*) FROM processes WHERE state = 1) AS running_processes,
        (SELECT count(*) FROM process_graphs
         WHERE state = 0) AS waiting_workflows,

@@ -696,11 +696,11 @@ WHERE colony_id = :colony_id AND state = 1 GROUP BY assigned_runtime_id;
 -- name: get_waiting_count
 -- Up to :most.
 SELECT count(*) FROM (
-    SELECT FROM processes WHERE colony_id = :colony_id AND state = 0 LIMIT :most::bigint
+    SELECT FROM processes WHERE colony_id = :colony_id AND (state = 0) IS TRUE LIMIT :most::bigint
 ) AS waiting;
 
 -- name: list_waiting_processes
-SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 0
+SELECT {process} FROM processes WHERE colony_id = :colony_id AND (state = 0) IS TRUE
 ORDER BY submission_time LIMIT :count;
 
 -- name: list_running_processes
