@@ -1,12 +1,12 @@
 """Many who come back at once: the hub lets in a few strangers at a time, and nobody gives up."""
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack, suppress
 from itertools import islice
 
 import pytest
 from msgspec.structs import replace
-from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
 from colonies.client import connect
@@ -38,8 +38,9 @@ async def full(stack: AsyncExitStack, server: Server) -> None:
 
 @pytest.mark.settings(max_strangers=STRANGERS)
 async def test_all_runtimes_of_an_address_come_back_and_none_hears_of_it(
-    settings, db, people, client, colony
+    *, settings, db, people, client, colony, caplog
 ):
+    caplog.set_level(logging.DEBUG, "colonies.client")
     async with AsyncExitStack() as stack:
         async with Server(settings) as first:
             there = replace(settings, server_port=first.port)
@@ -49,9 +50,8 @@ async def test_all_runtimes_of_an_address_come_back_and_none_hears_of_it(
             ]
             works = [await one.subscribe_assignments(credit=1) for one in members]
         async with Server(there) as second, AsyncExitStack() as strangers:
-            with capture_logs() as logs:
-                await full(strangers, second)
-                await until(lambda: any("too much to do" in str(one.get("error")) for one in logs))
+            await full(strangers, second)
+            await until(lambda: "too much to do" in caplog.text)
             await strangers.aclose()
             await until(lambda: len(second.hub._waiters) == RUNTIMES, 60)
             submitted = [await members[0].submit("w", runtime_type="cli") for _ in range(RUNTIMES)]
@@ -62,13 +62,13 @@ async def test_all_runtimes_of_an_address_come_back_and_none_hears_of_it(
 
 @pytest.mark.settings(max_strangers=STRANGERS)
 async def test_who_calls_for_the_first_time_waits_for_a_hub_that_has_too_much_to_do(
-    server, settings, people, colony
+    server, settings, people, colony, caplog
 ):
+    caplog.set_level(logging.DEBUG, "colonies.client")
     there = replace(settings, server_port=server.port)
     async with connect(there, key=people.runtime) as member, AsyncExitStack() as strangers:
         await full(strangers, server)
-        with capture_logs() as logs:
-            asking = asyncio.ensure_future(member.get_caller())
-            await until(lambda: any("too much to do" in str(one.get("error")) for one in logs))
+        asking = asyncio.ensure_future(member.get_caller())
+        await until(lambda: "too much to do" in caplog.text)
         await strangers.aclose()
         assert (await asking).id == people.runtime.id
