@@ -35,12 +35,13 @@ WITH RECURSIVE known (id) AS (
                  (SELECT min(colony_id) FROM runtimes WHERE colony_id > id))
     FROM known WHERE id IS NOT NULL
 ), gone AS MATERIALIZED (
-    SELECT id FROM known
-    WHERE id <> '' AND NOT EXISTS (SELECT FROM colonies WHERE colony_id = id)
-), gone_attributes AS (DELETE FROM attributes USING gone WHERE colony_id = id),
-   gone_processes AS (DELETE FROM processes USING gone WHERE colony_id = id),
-   gone_graphs AS (DELETE FROM process_graphs USING gone WHERE colony_id = id)
-DELETE FROM runtimes USING gone WHERE colony_id = id;
+    -- As an array: of a join the planner might read every process to find that it is none of them.
+    SELECT ARRAY(SELECT id FROM known WHERE id <> ''
+                 AND NOT EXISTS (SELECT FROM colonies WHERE colony_id = id)) AS ids
+), gone_attributes AS (DELETE FROM attributes WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
+   gone_processes AS (DELETE FROM processes WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
+   gone_graphs AS (DELETE FROM process_graphs WHERE colony_id = ANY ((SELECT ids FROM gone)::text[]))
+DELETE FROM runtimes WHERE colony_id = ANY ((SELECT ids FROM gone)::text[]);
 
 -- part: counted
 -- Each from an index of its own that has all that is asked.
