@@ -14,7 +14,9 @@ from colonies.cli import server as cli_server
 from colonies.core.attribute import Attribute, AttributeKind
 from colonies.core.cluster import Cluster, Node
 from colonies.core.colony import Colony, Statistics
+from colonies.core.cron import Cron
 from colonies.core.explanation import Explanation
+from colonies.core.generator import Generator
 from colonies.core.history import Event, Happening
 from colonies.core.process import Conditions, Held, Process, ProcessSpec, State
 from colonies.core.process_graph import (
@@ -201,6 +203,34 @@ MEANINGS: dict[type, dict[str, str]] = {
         "leader": "the one that leads; all empty while none does",
         "answeredby": "the `hubid` of the one that answers",
     },
+    Cron: {
+        "cronid": "its id; the hub's to fill in, as are its times and what it has submitted",
+        "colonyid": "its colony, in which its workflows run",
+        "name": "for people; unique in the colony",
+        "cronexpression": "when it comes, see [crons](#crons); empty with an interval",
+        "interval": "seconds from one time to the next; -1 with an expression",
+        "random": "each time is drawn from the interval after the one before",
+        "nextrun": "when it comes next; not yet: never again",
+        "lastrun": "when the last workflow was submitted",
+        "workflowspec": "a WorkflowSpec in JSON, as text",
+        "prevprocessgraphid": "the workflow that was submitted last",
+        "waitforprevprocessgraph": "whether to wait until that has ended",
+        "checkerperiod": "milliseconds between looks at it, given by `getcronmsg` alone",
+        "catchup": "times that were missed by more than 30 seconds: `one` runs one for all of "
+        "them, `none` leaves them out",
+    },
+    Generator: {
+        "generatorid": "its id; the hub's to fill in, as is all that it does",
+        "colonyid": "its colony, in which its workflows run",
+        "name": "for people; unique in the colony",
+        "workflowspec": "a WorkflowSpec in JSON, as text",
+        "trigger": "how many arguments make a workflow, to 10000",
+        "lastrun": "when the last workflow was submitted",
+        "queuesize": "arguments packed and not used yet",
+        "checkerperiod": "milliseconds between looks at it, given by `getgeneratormsg` alone",
+        "timeout": "seconds after which fewer make one, from when the oldest was packed; 0: never",
+        "firstpack": "when the oldest of them was packed",
+    },
     Event: {
         "time": "when",
         "event": "what: " + ", ".join(f"`{one}`" for one in Happening),
@@ -342,8 +372,8 @@ def _shape(hint: Any) -> str:
         return " or ".join(_shape(one) for one in get_args(hint))
     if get_origin(hint) is not None:
         return f"list of {_shape(get_args(hint)[0])}"
-    if hint is str:
-        return "text"
+    if plain := {str: "text", datetime: "time"}.get(hint):
+        return plain
     if hint in MEANINGS:
         return f"[{hint.__name__}](protocol.md#{hint.__name__.lower()})"
     fields = msgspec.structs.fields(hint)

@@ -22,7 +22,10 @@ from colonies.settings import Settings
 NEVER = 3600.0
 """A tick that does not come by itself; tests call ``ticker.run_once``."""
 
-TABLES = ("attributes", "processes", "process_graphs", "runtimes", "colonies", "requests", "hubs")
+TABLES = (
+    "attributes", "processes", "process_graphs", "crons", "generator_args", "generators",
+    "runtimes", "colonies", "requests", "hubs",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,10 @@ from colonies.client.api import Colonies
 from colonies.core import wire
 from colonies.core.attribute import Attribute
 from colonies.core.colony import Colony, Statistics
+from colonies.core.cron import Cron
 from colonies.core.envelope import Envelope, Reply, pack, seal, unpack
 from colonies.core.errors import Misconfigured
+from colonies.core.generator import Generator
 from colonies.core.identity import PrivateKey
 from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
@@ -41,6 +43,12 @@ ARGUMENTS: dict[str, Any] = {
     "process_graph_id": "b" * 64,
     "wait_for_parents": True,
     "edits": {"a": Edit(args=["x"])},
+    "cron": Cron(colony_id=COLONY, name="each", interval=5),
+    "cron_id": "b" * 64,
+    "generator": Generator(colony_id=COLONY, name="words"),
+    "generator_id": "b" * 64,
+    "generator_name": "words",
+    "arg": "a",
     "specs": [ProcessSpec()],
     "ends": [AttemptEnd(process_id="e" * 64, attempt_token="0123456789abcdef")],
     "state": State.WAITING,
@@ -70,7 +78,7 @@ HOLDING = {"subscribeassignmentsmsg": lambda: [HELD], "renewmsg": [HELD]}
 OTHERWISE = {"submitworkflowspecmsg": {"spec": WorkflowSpec()}}
 
 # The Structs inside a request, which the hub reads as narrower ones of its own.
-INNER = {"colony", "runtime", "attribute", "spec"}
+INNER = {"colony", "runtime", "attribute", "spec", "cron", "generator"}
 
 
 def method_of(payload_type: str) -> str:
@@ -114,6 +122,8 @@ ANSWERS = {
     "getprocesshistmsg": [],
     "getprocesseventsmsg": [],
     "getprocessgraphsmsg": [],
+    "getcronsmsg": [],
+    "getgeneratorsmsg": [],
     "whymsg": {"processid": "e" * 64, "state": 0, "reasons": []},
 }
 
@@ -137,7 +147,7 @@ async def ask(payload_type: str) -> dict[str, Any]:
     ((sent, fields),) = recorder.sent
     assert sent == payload_type == fields.pop("msgtype")
     security = fields.pop("sec", {})
-    reads = payload_type.startswith(("get", "why", "version"))
+    reads = payload_type.startswith(("get", "resolve", "why", "version"))
     assert payload_type.startswith("subscribe") or len(security.get("req", "")) == 22 * (not reads)
     return fields
 
@@ -187,6 +197,7 @@ def known_to_client(kind: type) -> set[str]:
 @pytest.mark.parametrize("payload_type", TABLE)
 def test_what_the_hub_reads_of_a_struct_is_a_part_of_it(payload_type):
     whole = {"colony": Colony, "runtime": Runtime, "attribute": Attribute, "spec": ProcessSpec}
+    whole |= {"cron": Cron, "generator": Generator}
     whole |= {"spec": WorkflowSpec} if payload_type == "submitworkflowspecmsg" else {}
     for field in msgspec.structs.fields(TABLE[payload_type].request):
         if field.encode_name in INNER and isinstance(field.type, type):
@@ -231,3 +242,11 @@ def test_structs_on_the_wire_have_the_keys_of_v1():
         "key", "value",
     ]  # fmt: skip
     assert Process.__struct_fields__[0] == "process_id"
+    assert list(wire.decode(wire.encode(Cron()), dict))[:-1] == [
+        "cronid", "colonyid", "name", "cronexpression", "interval", "random", "nextrun", "lastrun",
+        "workflowspec", "prevprocessgraphid", "waitforprevprocessgraph", "checkerperiod",
+    ]  # fmt: skip
+    assert list(wire.decode(wire.encode(Generator()), dict))[:-2] == [
+        "generatorid", "colonyid", "name", "workflowspec", "trigger", "lastrun", "queuesize",
+        "checkerperiod",
+    ]  # fmt: skip

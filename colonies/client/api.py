@@ -19,6 +19,8 @@ import msgspec
 from colonies import settings as all_settings
 from colonies.batch import Batch
 from colonies.client.connection import Connection, Transport
+from colonies.client.cron import Crons
+from colonies.client.generator import Generators
 from colonies.client.http import HttpConnection
 from colonies.client.work import Changes, SubmittedProcess, in_colony, make_spec
 from colonies.client.workflow import Workflows
@@ -45,7 +47,7 @@ LONGEST_POLL = 2.0
 """Seconds between looks at a process where nothing can be pushed."""
 
 
-class Colonies(Workflows):
+class Colonies(Workflows, Crons, Generators):
     """A hub, as seen by one identity. Not for use from several threads."""
 
     def __init__(

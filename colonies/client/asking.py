@@ -22,7 +22,7 @@ from colonies.settings import Settings
 
 T = TypeVar("T")
 
-READS = ("get", "why", "version")
+READS = ("get", "resolve", "why", "version")
 """How payload types begin that change nothing, and may be repeated as they are."""
 
 GOODBYE_TIMEOUT = 2.0

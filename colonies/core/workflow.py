@@ -18,6 +18,7 @@ from enum import StrEnum
 
 import msgspec
 
+from colonies.core import wire
 from colonies.core.errors import Malformed
 from colonies.core.identity import sha3
 from colonies.core.process import ProcessSpec
@@ -107,6 +108,27 @@ def child_spec(spec: ProcessSpec, parent: ProcessSpec) -> ProcessSpec:
         dependencies=[parent.name],
     )
     return msgspec.structs.replace(spec, conditions=conditions).normalised()
+
+
+def write_workflow(workflow: WorkflowSpec) -> str:
+    """Give a workflow as crons and generators keep it."""
+    return wire.encode(workflow).decode()
+
+
+def read_workflow(text: str, colony_id: str, field: str = "workflowspec") -> WorkflowSpec:
+    """Read a workflow that is kept as JSON in ``field`` of something of a colony, and check it.
+
+    It runs in that colony and must not name another. Raises Malformed, naming what is at fault.
+    """
+    try:
+        workflow = wire.decode(text, WorkflowSpec)
+        check(workflow)
+    except Malformed as error:
+        reason = error.message.removeprefix("spec.")
+        raise Malformed(f"{field}: {reason}", field=field) from error
+    if workflow.colony_id not in ("", colony_id):
+        raise Malformed(f"{field}: colonyid: expected the colony that it is for", field=field)
+    return msgspec.structs.replace(workflow, colony_id=colony_id)
 
 
 def check(workflow: WorkflowSpec) -> None:

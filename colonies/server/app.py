@@ -18,12 +18,12 @@ from platformdirs import user_data_path
 
 from colonies.core.cluster import Node
 from colonies.core.errors import Misconfigured, Unavailable
-from colonies.server import lifecycle, retention
 from colonies.server.db import Database
 from colonies.server.dispatch import Dispatcher
+from colonies.server.duties import duties
 from colonies.server.embedded import EmbeddedPostgres
 from colonies.server.hub import Hub
-from colonies.server.leader import Duty, Leader
+from colonies.server.leader import Leader
 from colonies.server.lookout import Lookout
 from colonies.server.members import Members
 from colonies.server.metrics import Metrics
@@ -36,6 +36,8 @@ from colonies.server.rpc import (
     attribute,
     collect,
     colony,
+    cron,
+    generator,
     process,
     runtime,
     server,
@@ -60,30 +62,12 @@ COLLECT_AFTER = (20_000, 20, 100)
 MAX_LAG = 1.0
 """Seconds that the event loop may be late before the hub says that it is not ready."""
 
-FORGET_PERIOD = 60.0
-"""Seconds from one search for old requests, or processes, to the next."""
-
-REQUESTS_KEPT = 3600.0
-"""Seconds that a request is remembered: far longer than anybody goes on repeating it."""
-
 
 def make_table() -> dict[str, Rpc]:
     """Build the table of everything that may be asked."""
-    return collect(server, colony, runtime, process, workflow, attribute, subscription)
-
-
-def duties(db: Database, settings: Settings, metrics: Metrics) -> list[Duty]:
-    """Give what one hub of all does by itself; what each of them does is in `ticker.py`."""
-    keep = retention.Keep.of(settings)
-    return [
-        Duty(
-            "forget requests",
-            FORGET_PERIOD,
-            lambda: lifecycle.forget_requests(db, age=REQUESTS_KEPT),
-        ),
-        Duty("sweep", FORGET_PERIOD, lambda: retention.sweep_all(db, keep, metrics)),
-        Duty("sweep orphans", FORGET_PERIOD, lambda: retention.sweep_orphans(db)),
-    ]
+    return collect(
+        server, colony, runtime, process, workflow, cron, generator, attribute, subscription
+    )
 
 
 def data_folder(settings: Settings) -> Path:
@@ -216,7 +200,7 @@ class Server:
         return db
 
     def _make_peers(self, lookout: Lookout, members: Members) -> Peers:
-        self.leader = Leader(self.hub.id, duties(self.db, self.settings, self.metrics))
+        self.leader = Leader(self.hub.id, duties(self.db, self.hub, self.settings, self.metrics))
         host = socket.gethostname()
         return Peers(
             self.db,

@@ -71,6 +71,8 @@ _TAKEN = {
     "colonies_pkey": ("there already is a colony with this id", "colony.colonyid"),
     "runtimes_pkey": ("there already is a runtime with this id", "runtime.runtimeid"),
     "runtimes_name_key": ("there already is a runtime with this name", "runtime.name"),
+    "crons_name_key": ("there already is a cron with this name", "cron.name"),
+    "generators_name_key": ("there already is a generator with this name", "generator.name"),
     "attributes_pkey": ("the process has an attribute with this key and type", "attribute.key"),
 }
 

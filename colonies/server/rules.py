@@ -14,7 +14,9 @@ import msgspec
 
 from colonies.core.attribute import Attribute
 from colonies.core.colony import Colony
+from colonies.core.cron import Cron
 from colonies.core.errors import Conflict, Failure, Forbidden, NotFound, StaleAttempt
+from colonies.core.generator import Generator
 from colonies.core.process import Process
 from colonies.core.process_graph import ProcessGraph
 from colonies.core.runtime import Runtime
@@ -142,6 +144,38 @@ async def member_of_graph(call: Call, process_graph_id: str) -> ProcessGraph:
     return graph
 
 
+@about("an approved runtime of the cron's colony, or its owner")
+async def reader_of_cron(call: Call, cron_id: str) -> Cron:
+    """Let approved runtimes of a cron's colony and its owner call; gives the cron."""
+    cron = await find_cron(call, cron_id)
+    await _member_or_owner(call, cron.colony_id)
+    return cron
+
+
+@about("an approved runtime of the cron's colony")
+async def member_of_cron(call: Call, cron_id: str) -> Cron:
+    """Let approved runtimes of a cron's colony call; the subject is the cron."""
+    cron = await find_cron(call, cron_id)
+    await _approved_member(call, cron.colony_id)
+    return cron
+
+
+@about("an approved runtime of the generator's colony, or its owner")
+async def reader_of_generator(call: Call, generator_id: str) -> Generator:
+    """Let approved runtimes of a generator's colony and its owner call; gives the generator."""
+    generator = await find_generator(call, generator_id)
+    await _member_or_owner(call, generator.colony_id)
+    return generator
+
+
+@about("an approved runtime of the generator's colony")
+async def member_of_generator(call: Call, generator_id: str) -> Generator:
+    """Let approved runtimes of a generator's colony call; the subject is the generator."""
+    generator = await find_generator(call, generator_id)
+    await _approved_member(call, generator.colony_id)
+    return generator
+
+
 @about("an approved runtime of the attribute's colony, or its owner")
 async def reader_of_attribute(call: Call, attribute_id: str) -> Attribute:
     """Let approved runtimes of an attribute's colony and its owner call; gives the attribute."""
@@ -239,6 +273,28 @@ async def find_graph(call: Call, process_graph_id: str) -> ProcessGraph:
         process_graph_id=process_graph_id,
         caller=call.caller,
         missing=NotFound(f"there is no workflow <{process_graph_id}>"),
+    )
+
+
+async def find_cron(call: Call, cron_id: str) -> Cron:
+    """Give a cron of the caller's colonies; NotFound for all others, there or not."""
+    return await call.db.fetch_one(
+        Cron,
+        "get_cron",
+        cron_id=cron_id,
+        caller=call.caller,
+        missing=NotFound(f"there is no cron <{cron_id}>"),
+    )
+
+
+async def find_generator(call: Call, generator_id: str) -> Generator:
+    """Give a generator of the caller's colonies; NotFound for all others, there or not."""
+    return await call.db.fetch_one(
+        Generator,
+        "get_generator",
+        generator_id=generator_id,
+        caller=call.caller,
+        missing=NotFound(f"there is no generator <{generator_id}>"),
     )
 
 

@@ -44,16 +44,18 @@ async def submit(
     workflow: WorkflowSpec,
     intent: Intent = NOBODYS,
     *,
+    graph_id: str = "",
     root_args: Sequence[str] | None = None,
     root_input: Sequence[str] = (),
 ) -> Submitted:
     """Check a workflow and submit it: all of it or nothing, by one statement.
 
     ``db`` may be a transaction, for what shall happen together with it; publish the roots after its
-    commit. ``root_args`` replaces the arguments of the roots, ``root_input`` is their input. Raises
-    Malformed, naming the process at fault, before anything is written.
+    commit. ``graph_id`` is its id, if not a new one; ``root_args`` replaces the arguments of the
+    roots, ``root_input`` is their input. Raises Malformed, naming the process at fault, before
+    anything is written.
     """
-    graph_id = new_id()
+    graph_id = graph_id or new_id()
     planned = plan(workflow, graph_id, root_args)
     environment = [
         attribute

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from colonies.core.errors import Malformed
 from colonies.core.process import Conditions, ProcessSpec
-from colonies.core.workflow import MAX_MEMBERS, WorkflowSpec, check, plan
+from colonies.core.workflow import (
+    MAX_MEMBERS,
+    WorkflowSpec,
+    check,
+    plan,
+    read_workflow,
+    write_workflow,
+)
 
 COLONY = "c" * 64
 
@@ -172,3 +179,31 @@ def test_ten_thousand_in_a_chain_are_planned_without_recursion():
     chain = {f"n{number}": [f"n{number - 1}"] if number else [] for number in range(MAX_MEMBERS)}
     planned = plan(of(chain), "g")
     assert len(planned) == MAX_MEMBERS
+
+
+class TestKept:
+    """As crons and generators keep workflows: as JSON, in a text."""
+
+    def test_what_is_written_is_read(self):
+        spec = workflow(a="", b="a")
+        assert read_workflow(write_workflow(spec), COLONY) == spec
+        specs = WorkflowSpec(process_specs=spec.process_specs)
+        assert read_workflow(write_workflow(specs), COLONY) == spec
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("[]", "expected object, got array"),
+            ('{"processspecs": [{"name": 7}]}', "processspecs[0].name: expected str, got int"),
+            ('{"processspecs": []}', "processspecs: expected at least one process"),
+            (
+                '{"colonyid": "d", "processspecs": [{"name": "a"}]}',
+                "colonyid: expected the colony that it is for",
+            ),
+        ],
+    )
+    def test_what_is_wrong_is_named_with_where_it_is_kept(self, text, message):
+        with pytest.raises(Malformed) as caught:
+            read_workflow(text, COLONY, "cron.workflowspec")
+        assert caught.value.message == f"cron.workflowspec: {message}"
+        assert caught.value.field == "cron.workflowspec"

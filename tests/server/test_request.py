@@ -6,17 +6,23 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from colonies.core.cron import Cron
+from colonies.core.generator import Generator
 from colonies.core.process import Process
 from colonies.server.app import Server, make_table
 from colonies.server.query import load_queries
 from tests.conftest import held
 from tests.server.leases import submit, take
+from tests.server.recurring import ONE
 from tests.server.repeats import Asked, asked, by_api, by_one_ws, by_ws, content, everything
 from tests.server.rpc.test_workflow import workflow
 
 
 class World(NamedTuple):
-    """One process that runs, three that wait; of workflows, one that runs, one that failed."""
+    """One process that runs, three that wait; of workflows, one that runs, one that failed.
+
+    And a cron and a generator.
+    """
 
     colony: str
     running: Process
@@ -24,6 +30,8 @@ class World(NamedTuple):
     people: Any
     parent: Process
     broken: str
+    cron: str
+    generator: str
 
     def about_running(self) -> dict:
         return {"processid": self.running.process_id, "attempttoken": self.running.attempt_token}
@@ -39,8 +47,24 @@ async def world(member, colony, people, sql) -> World:
     await member.submit_workflow_spec(spec)
     parent = await take(member)
     waiting = [await submit(member) for _ in range(3)]
+    named = {"colony_id": colony, "name": "old", "workflow_spec": ONE}
+    cron = await member.add_cron(Cron(**named, interval=9))
+    generator = await member.add_generator(Generator(**named, trigger=9))
     await sql.execute("DELETE FROM requests")
-    return World(colony, running, waiting[0], people, parent, broken.process_graph_id)
+    return World(
+        colony=colony,
+        running=running,
+        waiting=waiting[0],
+        people=people,
+        parent=parent,
+        broken=broken.process_graph_id,
+        cron=cron.cron_id,
+        generator=generator.generator_id,
+    )
+
+
+def recurring(world: World, **more: int) -> dict:
+    return {"colonyid": world.colony, "name": "new", "workflowspec": ONE, **more}
 
 
 def runtime_of(world: World, runtime_id: str) -> dict:
@@ -103,6 +127,19 @@ WRITES: dict[str, tuple[str, Any, str, int]] = {
         "process_graphs", 1),
     "deleteallprocessgraphsmsg": (
         "colony_owner", lambda w: {"colonyid": w.colony}, "process_graphs", 0),
+    "addcronmsg": (
+        "runtime", lambda w: {"cron": recurring(w, interval=9)}, "crons WHERE name = 'new'", 1),
+    "runcronmsg": (
+        "runtime", lambda w: {"cronid": w.cron}, "process_graphs", 3),
+    "deletecronmsg": (
+        "runtime", lambda w: {"cronid": w.cron}, "crons", 0),
+    "addgeneratormsg": (
+        "runtime", lambda w: {"generator": recurring(w, trigger=9)},
+        "generators WHERE name = 'new'", 1),
+    "packgeneratormsg": (
+        "runtime", lambda w: {"generatorid": w.generator, "arg": "a"}, "generator_args", 1),
+    "deletegeneratormsg": (
+        "runtime", lambda w: {"generatorid": w.generator}, "generators", 0),
     "assignprocessmsg": (
         "runtime", lambda w: {"colonyid": w.colony, "timeout": -1},
         "processes WHERE state = 1", 3),
@@ -190,7 +227,8 @@ READS = {
     "versionmsg", "getcallermsg", "getstatisticsmsg", "getclustermsg", "getcoloniesmsg",
     "getcolonymsg", "getcolonystatsmsg", "getruntimesmsg", "getruntimemsg", "getprocesshistmsg",
     "getprocessesmsg", "getprocessmsg", "getprocesseventsmsg", "whymsg", "getattributemsg",
-    "getprocessgraphmsg", "getprocessgraphsmsg",
+    "getprocessgraphmsg", "getprocessgraphsmsg", "getcronmsg", "getcronsmsg", "getgeneratormsg",
+    "getgeneratorsmsg", "resolvegeneratormsg",
 }  # fmt: skip
 
 OF_THE_MOMENT = {
@@ -218,6 +256,12 @@ STATEMENTS = {
     "rescueprocessgraphmsg": {"lock_process_graph"},
     "deleteprocessgraphmsg": {"lock_process_graph"},
     "deleteallprocessgraphsmsg": {"delete_all_process_graphs"},
+    "addcronmsg": {"add_cron"},
+    "runcronmsg": {"set_cron_run"},
+    "deletecronmsg": {"delete_cron"},
+    "addgeneratormsg": {"add_generator"},
+    "packgeneratormsg": {"add_generator_args"},
+    "deletegeneratormsg": {"delete_generator"},
     "assignprocessmsg": {
         "claim_oldest_of_queue", "claim_latest_of_queue",
         "claim_oldest_processes", "claim_latest_processes",
@@ -232,6 +276,7 @@ STATEMENTS = {
 }  # fmt: skip
 
 NOBODYS = {
+    "set_next_run", "claim_generator_args", "set_generator_run", "set_generator_stopped",
     "release_processes_unheard",  # harmless to repeat: a subscription says what is held
     "cancel_processes_not_stopped", "fail_processes_not_started", "return_processes_overrun",
     "fail_processes_overrun", "return_processes_lost", "fail_processes_lost",  # deadlines

@@ -8,7 +8,7 @@ from colonies.core.envelope import seal
 from colonies.core.errors import AlreadyExists, Conflict, Forbidden, Malformed, NotFound
 from colonies.core.process import State
 from colonies.server import lifecycle
-from colonies.server.app import REQUESTS_KEPT
+from colonies.server.duties import REQUESTS_KEPT
 from tests.conftest import add_runtime
 from tests.server.doors import failure_of, post, refused, until
 from tests.server.leases import submit, take
@@ -260,7 +260,7 @@ class TestForgotten:
 @pytest.fixture
 def hasty(monkeypatch):
     """Forget all the time."""
-    monkeypatch.setattr("colonies.server.app.FORGET_PERIOD", 0.01)
+    monkeypatch.setattr("colonies.server.duties.FORGET_PERIOD", 0.01)
 
 
 @pytest.mark.usefixtures("hasty")

@@ -7,8 +7,8 @@ import pytest
 
 from colonies.core.errors import NotFound
 from colonies.core.process import State
-from colonies.server.app import duties
 from colonies.server.db import Database
+from colonies.server.duties import duties
 from colonies.server.metrics import Metrics
 from colonies.server.retention import Keep, sweep, sweep_all
 from colonies.settings import Settings
@@ -195,7 +195,8 @@ async def test_what_is_locked_by_somebody_else_is_left_for_later(db, metrics, en
 async def test_to_sweep_is_a_duty_of_the_leader(server, settings, ended, kept):
     (old,) = await ended(State.SUCCESS, 2)
     await ended(State.FAILED, 2)
-    (duty,) = [one for one in duties(server.db, settings, server.metrics) if one.name == "sweep"]
+    every = duties(server.db, server.hub, settings, server.metrics)
+    (duty,) = [one for one in every if one.name == "sweep"]
     await duty.work()
     assert server.metrics.registry.get_sample_value(METRIC, {"state": "failed"}) == 1
     assert await kept() == {old}

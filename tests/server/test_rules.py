@@ -5,13 +5,16 @@ from dataclasses import dataclass
 import pytest
 
 from colonies.client import Colonies
+from colonies.core.cron import Cron
 from colonies.core.errors import Failure
+from colonies.core.generator import Generator
 from colonies.core.identity import PrivateKey
-from colonies.core.process import Conditions, ProcessSpec
+from colonies.core.process import Conditions, ProcessSpec, new_id
 from colonies.core.workflow import WorkflowSpec
 from colonies.server.app import make_table
 from tests.conftest import add_runtime
 from tests.server.doors import Talk
+from tests.server.recurring import ONE
 
 PERSONAS = ("server", "owner", "runtime", "fellow", "pending", "foreign", "stranger")
 
@@ -62,6 +65,17 @@ OUTCOMES = {
     "renewmsg":                (403, 403, 200, 200, 403, 403, 403),
     "addattributemsg":         (404, 403, 200, 403, 403, 404, 404),
     "getattributemsg":         (404, 200, 200, 200, 403, 404, 404),
+    "addcronmsg":              (403, 403, 200, 200, 403, 403, 403),
+    "getcronmsg":              (404, 200, 200, 200, 403, 404, 404),
+    "getcronsmsg":             (403, 200, 200, 200, 403, 403, 403),
+    "runcronmsg":              (404, 403, 200, 200, 403, 404, 404),
+    "deletecronmsg":           (404, 403, 200, 200, 403, 404, 404),
+    "addgeneratormsg":         (403, 403, 200, 200, 403, 403, 403),
+    "getgeneratormsg":         (404, 200, 200, 200, 403, 404, 404),
+    "resolvegeneratormsg":     (403, 200, 200, 200, 403, 404, 403),
+    "getgeneratorsmsg":        (403, 200, 200, 200, 403, 403, 403),
+    "packgeneratormsg":        (404, 403, 200, 200, 403, 404, 404),
+    "deletegeneratormsg":      (404, 403, 200, 200, 403, 404, 404),
     "subscribeprocessesmsg":   (403, 200, 200, 200, 403, 200, 403),
     "subscribeprocessmsg":     (404, 200, 200, 200, 403, 404, 404),
     "subscribeassignmentsmsg": (403, 403, 200, 200, 403, 403, 403),
@@ -80,6 +94,8 @@ class World:
     graph: str
     parent: str
     broken: str
+    cron: str
+    generator: Generator
 
     def fields(self, payload_type: str) -> dict:
         """Give a valid payload."""
@@ -90,7 +106,11 @@ class World:
             "processid": self.process,
             "attributeid": self.attribute,
             "processgraphid": self.graph,
+            "cronid": self.cron,
+            "generatorid": self.generator.generator_id,
+            "generatorname": self.generator.name,
         }
+        recurring = {"colonyid": self.colony, "name": new, "workflowspec": ONE}
         special = {
             "addcolonymsg": {"colony": {"colonyid": new}},
             "addruntimemsg": {"runtime": {"runtimeid": new, "colonyid": self.colony, "name": new}},
@@ -107,6 +127,8 @@ class World:
             },
             "addchildmsg": {"processid": self.parent, "spec": {}},
             "rescueprocessgraphmsg": {"processgraphid": self.broken},
+            "addcronmsg": {"cron": {**recurring, "interval": 9}},
+            "addgeneratormsg": {"generator": {**recurring, "trigger": 9}},
             "unsubscribemsg": {"subscription": "existing"},
         }
         return special.get(payload_type, about)
@@ -159,6 +181,9 @@ async def make_world(member: Colonies) -> World:
     process = await member.assign_process(timeout=-1)
     assert process.process_id == running.id
     attribute = await member.add_attribute(process.process_id, "old", "value")
+    named = {"colony_id": process.colony_id, "name": new_id(), "workflow_spec": ONE}
+    cron = await member.add_cron(Cron(**named, interval=9))
+    generator = await member.add_generator(Generator(**named, trigger=9))
     return World(
         colony=process.colony_id,
         runtime=process.assigned_runtime_id,
@@ -167,6 +192,8 @@ async def make_world(member: Colonies) -> World:
         graph=graph.process_graph_id,
         parent=parent.process_id,
         broken=broken.process_graph_id,
+        cron=cron.cron_id,
+        generator=generator,
     )
 
 

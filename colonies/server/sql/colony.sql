@@ -17,6 +17,9 @@ SELECT {colony} FROM colonies ORDER BY name, colony_id;
 -- The colony and all that belongs to it, in one statement.
 WITH {once},
      gone_attributes AS (DELETE FROM attributes WHERE colony_id = :colony_id),
+     gone_crons AS (DELETE FROM crons WHERE colony_id = :colony_id),
+     gone_generators AS (DELETE FROM generators WHERE colony_id = :colony_id),
+     gone_args AS (DELETE FROM generator_args WHERE colony_id = :colony_id),
      gone_processes AS (DELETE FROM processes WHERE colony_id = :colony_id),
      gone_graphs AS (DELETE FROM process_graphs WHERE colony_id = :colony_id),
      gone_runtimes AS (DELETE FROM runtimes WHERE colony_id = :colony_id)
@@ -32,6 +35,8 @@ WITH RECURSIVE known (id) AS (
     SELECT least((SELECT min(colony_id) FROM attributes WHERE colony_id > id),
                  (SELECT min(colony_id) FROM processes WHERE colony_id > id),
                  (SELECT min(colony_id) FROM process_graphs WHERE colony_id > id),
+                 (SELECT min(colony_id) FROM crons WHERE colony_id > id),
+                 (SELECT min(colony_id) FROM generators WHERE colony_id > id),
                  (SELECT min(colony_id) FROM runtimes WHERE colony_id > id))
     FROM known WHERE id IS NOT NULL
 ), gone AS MATERIALIZED (
@@ -40,7 +45,10 @@ WITH RECURSIVE known (id) AS (
                  AND NOT EXISTS (SELECT FROM colonies WHERE colony_id = id)) AS ids
 ), gone_attributes AS (DELETE FROM attributes WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
    gone_processes AS (DELETE FROM processes WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
-   gone_graphs AS (DELETE FROM process_graphs WHERE colony_id = ANY ((SELECT ids FROM gone)::text[]))
+   gone_graphs AS (DELETE FROM process_graphs WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
+   gone_crons AS (DELETE FROM crons WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
+   gone_generators AS (DELETE FROM generators WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
+   gone_args AS (DELETE FROM generator_args WHERE colony_id = ANY ((SELECT ids FROM gone)::text[]))
 DELETE FROM runtimes WHERE colony_id = ANY ((SELECT ids FROM gone)::text[]);
 
 -- part: counted

@@ -4,7 +4,8 @@ end_time, on_failure, members, successful, failed, cancelled
 
 -- name: submit_process_graph
 -- A graph with its processes, in the order of its spec, and their environment as attributes; all of
--- it or nothing. Those without parents are in the queue from now on, with :root_input.
+-- it or nothing. Those without parents are in the queue from now on, with :root_input. Of several in
+-- one transaction, those that are submitted first come first.
 WITH once AS (
     INSERT INTO requests (caller, request, digest, time, process_id)
     SELECT :caller, :request, :digest, now(), :process_graph_id WHERE :request <> ''
@@ -22,9 +23,9 @@ WITH once AS (
                            runtime_type, runtime_ids, cores, mem, gpus, priority, max_wait_time,
                            max_exec_time, max_retries, lease, process_graph_id, parents, children,
                            missing_parents, wait_for_parents, input)
-    SELECT :colony_id, process_id, 0, now() + place * interval '1 microsecond',
+    SELECT :colony_id, process_id, 0, statement_timestamp() + place * interval '1 microsecond',
            CASE WHEN max_wait_time > 0
-                THEN now() + place * interval '1 microsecond'
+                THEN statement_timestamp() + place * interval '1 microsecond'
                      + make_interval(secs => max_wait_time) END,
            spec::json, runtime_type, {texts_of_runtime_ids}, cores, mem, gpus, priority,
            max_wait_time, max_exec_time, max_retries, lease, :process_graph_id,
@@ -41,7 +42,7 @@ WITH once AS (
          AS variable (process_id, attribute_id, key, value)
 )
 INSERT INTO process_graphs (colony_id, process_graph_id, submission_time, roots, on_failure, members)
-SELECT :colony_id, :process_graph_id, now(),
+SELECT :colony_id, :process_graph_id, statement_timestamp(),
        ARRAY(SELECT process_id FROM asked WHERE missing_parents = 0 ORDER BY place),
        :on_failure, cardinality(:process_ids::text[])
 RETURNING {graph};
