@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _BEGINNING = re.compile(r"[0-9a-f]{4,63}", re.ASCII)
 
+MOST_LISTED = 1000
+"""Crons or generators that are looked through."""
+
 COMPLETION_TIMEOUT = 2.0
 """Seconds that somebody who pressed the tab key waits for a hub."""
 
@@ -147,6 +150,30 @@ async def workflows(session: Session) -> list[Thing]:
             Thing(one.process_graph_id, about=one.state.name.lower())
             for state in State
             for one in await hub.get_process_graphs(state=state, colony_id=session.colony_id)
+        ]
+
+    return await session.read(ask)
+
+
+async def crons(session: Session) -> list[Thing]:
+    """List the crons of the colony."""
+
+    async def ask(hub: Colonies) -> list[Thing]:
+        return [
+            Thing(one.cron_id, one.name, one.cron_expression or f"every {one.interval} s")
+            for one in await hub.get_crons(session.colony_id, count=MOST_LISTED)
+        ]
+
+    return await session.read(ask)
+
+
+async def generators(session: Session) -> list[Thing]:
+    """List the generators of the colony."""
+
+    async def ask(hub: Colonies) -> list[Thing]:
+        return [
+            Thing(one.generator_id, one.name, f"{one.queue_size} of {one.trigger}")
+            for one in await hub.get_generators(session.colony_id, count=MOST_LISTED)
         ]
 
     return await session.read(ask)

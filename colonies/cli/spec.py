@@ -20,7 +20,8 @@ import msgspec
 from colonies.core import wire
 from colonies.core.errors import Malformed, Misconfigured
 from colonies.core.process import Conditions, ProcessSpec
-from colonies.core.workflow import WorkflowSpec
+from colonies.core.workflow import WorkflowSpec, write_workflow
+from colonies.core.workflow import check as check_workflow
 
 T = TypeVar("T")
 
@@ -77,6 +78,13 @@ def read_file(file: Any, kind: type[T], check: Callable[[T], None] | None = None
     """
     with _at(file.name):
         return _convert(_parse(file.name, file.read()), kind, check)
+
+
+def workflow_text(workflow: WorkflowSpec, colony_id: str) -> str:
+    """Check a workflow and write it as it is kept, in this colony if it names none."""
+    check_workflow(workflow)
+    colony_id = workflow.colony_id or colony_id
+    return write_workflow(msgspec.structs.replace(workflow, colony_id=colony_id))
 
 
 def read_pairs(

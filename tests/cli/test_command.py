@@ -36,6 +36,8 @@ PRINTING = {
     ("process", "submit"), ("process", "run"), ("process", "wait"), ("process", "get"),
     ("process", "ls"), ("process", "assign"), ("process", "why"), ("process", "history"),
     ("process", "cancel"),
+    ("cron", "add"), ("cron", "ls"), ("cron", "get"), ("cron", "run"), ("cron", "next"),
+    ("generator", "add"), ("generator", "ls"), ("generator", "get"), ("generator", "resolve"),
     ("attribute", "add"), ("attribute", "get"),
     ("key", "new"), ("key", "id"), ("key", "import"), ("key", "ls"),
     ("server", "status"), ("server", "stats"), ("cluster", "info"), ("doctor",),
@@ -44,6 +46,7 @@ SILENT = {
     ("colony", "rm"), ("runtime", "approve"), ("runtime", "reject"), ("runtime", "rm"),
     ("process", "close"), ("process", "fail"), ("process", "rm"), ("server", "start"),
     ("dev",), ("completion",),
+    ("cron", "rm"), ("generator", "pack"), ("generator", "rm"),
 }  # fmt: skip
 
 
