@@ -19,8 +19,9 @@ from colonies.core.process import State
 from colonies.server.app import make_table
 from colonies.server.call import Door
 from tests.conftest import add_runtime
-from tests.faults import effects, effects_of_workflows
+from tests.faults import effects, effects_of_recurring, effects_of_workflows
 from tests.faults.effects import MANY, QUICKLY, Meanwhile, Story, World, closing, reading, releasing
+from tests.faults.effects_of_recurring import reading_cron, reading_generator
 from tests.faults.fault import ALWAYS, Fault, Kind, Message
 from tests.faults.proxy import FaultProxy
 from tests.server.doors import LONG, noticed, until
@@ -167,6 +168,17 @@ EFFECTS: dict[str, Callable[[World], Story]] = {
     "releasemsg:tokenless": releasing(has_token=False, is_taken_again=False),
     "releasemsg:tokenless-taken-again": releasing(has_token=False, is_taken_again=True),
     "renewmsg": effects.renew,
+    "addcronmsg": effects_of_recurring.add_cron,
+    "getcronmsg": reading_cron(lambda one, cron: one.get_cron(cron.cron_id)),
+    "getcronsmsg": reading_cron(lambda one, _: one.get_crons()),
+    "runcronmsg": effects_of_recurring.run_cron,
+    "deletecronmsg": effects_of_recurring.delete_cron,
+    "addgeneratormsg": effects_of_recurring.add_generator,
+    "getgeneratormsg": reading_generator(lambda one, made: one.get_generator(made.generator_id)),
+    "resolvegeneratormsg": reading_generator(lambda one, made: one.resolve_generator(made.name)),
+    "getgeneratorsmsg": reading_generator(lambda one, _: one.get_generators()),
+    "packgeneratormsg": effects_of_recurring.pack_generator,
+    "deletegeneratormsg": effects_of_recurring.delete_generator,
     "addattributemsg": effects.add_attribute,
     "addattributemsg:tokenless-closed": effects.add_attribute_and_close,
     "submitworkflowspecmsg": effects_of_workflows.submit_workflow_spec,
