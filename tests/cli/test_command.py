@@ -36,6 +36,8 @@ PRINTING = {
     ("process", "submit"), ("process", "run"), ("process", "wait"), ("process", "get"),
     ("process", "ls"), ("process", "assign"), ("process", "why"), ("process", "history"),
     ("process", "cancel"),
+    ("workflow", "submit"), ("workflow", "get"), ("workflow", "ls"), ("workflow", "wait"),
+    ("workflow", "cancel"), ("workflow", "rescue"),
     ("cron", "add"), ("cron", "ls"), ("cron", "get"), ("cron", "run"), ("cron", "next"),
     ("generator", "add"), ("generator", "ls"), ("generator", "get"), ("generator", "resolve"),
     ("attribute", "add"), ("attribute", "get"),
@@ -46,6 +48,7 @@ SILENT = {
     ("colony", "rm"), ("runtime", "approve"), ("runtime", "reject"), ("runtime", "rm"),
     ("process", "close"), ("process", "fail"), ("process", "rm"), ("server", "start"),
     ("dev",), ("completion",),
+    ("workflow", "rm"),
     ("cron", "rm"), ("generator", "pack"), ("generator", "rm"),
 }  # fmt: skip
 
