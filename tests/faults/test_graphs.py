@@ -114,7 +114,7 @@ async def test_workflows_end_whole_and_in_order_when_the_hub_is_killed(tmp_path)
         await colony.quiet(within=60)
         for worker in workers:
             worker.is_over = True
-        sql = await asyncpg.connect(colony.postgres.url)
+        sql = await asyncpg.connect(colony.database_url, target_session_attrs="primary")
         violations = judge_graphs(await read(sql, submitted))
         await sql.close()
     members = sum(submitted.values())

@@ -3,7 +3,8 @@
 import pytest
 
 from colonies.core.process import Conditions, ProcessSpec
-from colonies.server import lifecycle
+from colonies.core.workflow import WorkflowSpec
+from colonies.server import lifecycle, workflow
 from colonies.server.intent import NOBODYS
 from colonies.server.retention import sweep_orphans
 from tests.conftest import add_runtime
@@ -11,6 +12,7 @@ from tests.server.leases import submit
 
 COUNTS = """
 SELECT (SELECT count(*) FROM processes), (SELECT count(*) FROM attributes),
+       (SELECT count(*) FROM process_graphs),
        (SELECT count(*) FROM runtimes WHERE colony_id = $1)
 """
 
@@ -25,13 +27,15 @@ def count(sql, colony):
 
 @pytest.fixture
 async def orphaned(client, db, colony, people, sql) -> None:
-    """A process with its environment and a runtime, committed after their colony was deleted."""
+    """Processes, a workflow and a runtime, committed after their colony was deleted."""
     conditions = Conditions(colony_id=colony, runtime_type="cli")
     spec = ProcessSpec(env={"PATH": "/bin"}, conditions=conditions)
+    one_process = WorkflowSpec(colony_id=colony, process_specs=[ProcessSpec(name="a")])
     letting_in = "INSERT INTO runtimes SELECT colony_id, $1, runtime_type, $1, cpu, cores, mem, "
     letting_in += "gpu, gpus, state, commission_time, last_heard_from_time, location FROM runtimes "
     async with db.transaction() as tx, sql.transaction():
         await lifecycle.submit(tx, spec, NOBODYS)
+        await workflow.submit(tx, one_process)
         await sql.execute(f"{letting_in} WHERE runtime_id = $2", "late", people.runtime.id)
         await client.acting_as(people.server_owner).delete_colony(colony)
 
@@ -39,9 +43,9 @@ async def orphaned(client, db, colony, people, sql) -> None:
 @pytest.mark.usefixtures("orphaned")
 class TestOrphans:
     async def test_they_are_swept(self, db, count):
-        assert await count() == (1, 1, 1)
+        assert await count() == (2, 1, 1, 1)
         await sweep_orphans(db)
-        assert await count() == (0, 0, 0)
+        assert await count() == (0, 0, 0, 0)
 
     async def test_other_colonies_keep_what_is_theirs(self, *, db, client, people, sql):
         foreigner = client.acting_as(people.foreigner)
@@ -54,11 +58,11 @@ class TestOrphans:
         owner = client.acting_as(people.server_owner)
         await owner.add_colony(people.colony_owner.id, "again")
         await sweep_orphans(db)
-        assert await count() == (1, 1, 1)
+        assert await count() == (2, 1, 1, 1)
 
 
 async def test_a_colony_is_deleted_with_all_and_leaves_no_orphans(client, people, member, count):
     await submit(member, env={"A": "b"})
     await add_runtime(client, people.colony_owner, people.stranger)
     await client.acting_as(people.server_owner).delete_colony(people.colony_owner.id)
-    assert await count() == (0, 0, 0)
+    assert await count() == (0, 0, 0, 0)
