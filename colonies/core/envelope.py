@@ -7,9 +7,9 @@ payload, and the payload repeats the message type, which is what binds the type 
 from __future__ import annotations
 
 import binascii
-import random
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
+from secrets import token_bytes
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -60,8 +60,8 @@ class Security(wire.Wire):
 
 def new_request_id() -> str:
     """Make an id for a new intention: 16 random bytes, in base64url."""
-    # Nobody gains by guessing it; the operating system's randomness was a twentieth of a client.
-    return urlsafe_b64encode(random.randbytes(16)).rstrip(b"=").decode()  # noqa: S311
+    # Not by `random`: a program that seeds it, or forks, would ask twice by one id.
+    return urlsafe_b64encode(token_bytes(16)).rstrip(b"=").decode()
 
 
 def seal(
