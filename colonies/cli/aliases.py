@@ -44,7 +44,7 @@ VERBS = {
 GONE = {
     "database create": "a hub makes its tables when it starts",
     "database drop": "stop the hub, and drop its database as you drop any other",
-    "database reset": "delete the colonies, with `colonies colony rm`, or drop the database",
+    "database reset": "`colonies server reset`",
     "monitor start": "a hub gives its metrics at /metrics, on the port that it serves",
 }
 """What is not there, and what there is instead."""

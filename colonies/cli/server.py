@@ -107,6 +107,18 @@ async def status(session: Session) -> Answer[ServerStatus]:
     )
 
 
+@server.command("reset")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+async def reset(session: Session, *, yes: bool) -> None:
+    """Delete every colony with all that is in it. For the hub's owner."""
+    hub = session.acting_as("server")
+    if not yes:
+        number = (await hub.get_statistics()).colonies
+        address = f"{session.settings.server_host}:{session.settings.server_port}"
+        await output.confirm_deletion(f"Delete all {number} colonies of the hub at {address}?")
+    await hub.reset_database()
+
+
 @server.command("stats")
 async def stats(session: Session) -> Answer[Statistics]:
     """Count what is on the hub. For the hub's owner."""

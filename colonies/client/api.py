@@ -106,6 +106,10 @@ class Colonies(Workflows, Crons, Generators):
         """Give who the caller is to the hub."""
         return await self._call(Caller, "getcallermsg")
 
+    async def reset_database(self) -> None:
+        """Delete every colony with all that is in it."""
+        await self._call(msgspec.Raw, "resetdatabasemsg")
+
     # Colonies.
 
     async def add_colony(self, colony_id: str, name: str = "") -> Colony:

@@ -47,6 +47,7 @@ PRINTING = {
 SILENT = {
     ("colony", "rm"), ("runtime", "approve"), ("runtime", "reject"), ("runtime", "rm"),
     ("process", "close"), ("process", "fail"), ("process", "rm"), ("server", "start"),
+    ("server", "reset"),
     ("dev",), ("completion",),
     ("workflow", "rm"),
     ("cron", "rm"), ("generator", "pack"), ("generator", "rm"),

@@ -147,6 +147,14 @@ async def test_the_statistics_of_a_hub(shell):
     assert (await shell("server", "stats", "--json")).answer["runtimes"] == 3
 
 
+async def test_a_reset_is_asked_about(shell):
+    asked = await shell("server", "reset", stdin=b"n\n", status=2)
+    assert "Delete all 2 colonies" in asked.err
+    assert (await shell("server", "stats", "--json")).answer["colonies"] == 2
+    await shell("server", "reset", "--yes")
+    assert (await shell("server", "stats", "--json")).answer["colonies"] == 0
+
+
 WITHOUT_EXTRA = """
 import sys
 for name in ("asyncpg", "platformdirs", "starlette", "uvicorn", "uvloop"):

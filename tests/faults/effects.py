@@ -146,6 +146,19 @@ async def delete_colony(world: World) -> Story:
     assert await world.count("colonies") == 2
 
 
+async def reset_database(world: World) -> Story:
+    past = world.past.acting_as(world.people.server_owner)
+    await world.start()
+
+    async def meanwhile() -> None:
+        for table in ("colonies", "runtimes", "processes", "attributes"):
+            assert await world.count(table) == 0
+        await past.add_colony(world.people.colony_owner.id)
+
+    assert (yield world.faulty(world.people.server_owner).reset_database(), meanwhile) is None
+    assert await world.count("colonies") == 1
+
+
 async def add_runtime(world: World) -> Story:
     new = PrivateKey.generate().id
     runtime = Runtime(runtime_id=new, name="new", colony_id=world.people.colony_owner.id)

@@ -135,6 +135,7 @@ EFFECTS: dict[str, Callable[[World], Story]] = {
     "getcallermsg": reading(lambda one, *_: one.get_caller()),
     "addcolonymsg": effects.add_colony,
     "deletecolonymsg": effects.delete_colony,
+    "resetdatabasemsg": effects.reset_database,
     "getcoloniesmsg": reading(lambda one, *_: one.get_colonies(), "server_owner"),
     "getcolonymsg": reading(lambda one, *_: one.get_colony()),
     "getcolonystatsmsg": reading(lambda one, *_: one.get_colony_stats()),
@@ -315,7 +316,7 @@ class Ordeal:
 def arm(proxy: FaultProxy, kind: Kind, matching: Any, times: int = 1) -> Fault:
     """Arm a fault by its kind. What is delayed comes after it was asked for again."""
     if kind is Kind.DELAY:
-        return proxy.delay(TRY * 1.5, matching, times=times)
+        return proxy.delay(TRY * 2.5, matching, times=times)
     return getattr(proxy, kind.name.lower())(matching, times=times)
 
 

@@ -84,6 +84,7 @@ WRITES: dict[str, tuple[str, Any, str, int]] = {
     "deletecolonymsg": (
         "server_owner", lambda w: {"colonyid": w.people.other_owner.id},
         "colonies WHERE name = 'theirs'", 0),
+    "resetdatabasemsg": ("server_owner", lambda _w: {}, "colonies", 0),
     "addruntimemsg": (
         "colony_owner", lambda w: {"runtime": runtime_of(w, w.people.stranger.id)},
         "runtimes WHERE name = 'new'", 1),
@@ -244,6 +245,7 @@ SUBMITS = {"submit_processes", "submit_assigned_processes"}
 STATEMENTS = {
     "addcolonymsg": {"add_colony"},
     "deletecolonymsg": {"delete_colony"},
+    "resetdatabasemsg": {"add_request"},
     "addruntimemsg": {"add_runtime"},
     "approveruntimemsg": {"set_runtime_state"},
     "rejectruntimemsg": {"set_runtime_state"},

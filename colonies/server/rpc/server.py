@@ -5,7 +5,10 @@ from __future__ import annotations
 from colonies.core.caller import Caller, Membership, Version
 from colonies.core.cluster import Cluster, Node
 from colonies.core.colony import Colony, Statistics
+from colonies.core.errors import Forbidden
 from colonies.server.call import Call
+from colonies.server.db import seen_before
+from colonies.server.intent import recall
 from colonies.server.peers import STALE
 from colonies.server.rpc import Request, rpc
 from colonies.server.rules import any_key, anyone, server_owner
@@ -42,6 +45,25 @@ async def get_cluster(call: Call, _msg: GetCluster, _: None) -> Cluster:
     nodes = await call.db.fetch_all(Node, "list_hubs", stale=STALE)
     leader = next((node for node in nodes if node.is_leader), Node())
     return Cluster(nodes=nodes, leader=leader, answered_by=call.hub.id)
+
+
+class ResetDatabase(Request):
+    """No fields."""
+
+
+@rpc("resetdatabasemsg", rule=server_owner)
+async def reset_database(call: Call, _msg: ResetDatabase, _: None) -> None:
+    """Delete every colony with all that is in it: the hub is as if new."""
+    async with call.db.transaction() as tx:
+        await tx.execute("lock_everything")
+        if await recall(tx, call.intent):
+            raise seen_before()
+        colonies = await tx.fetch_all(Colony, "list_colonies")
+        await tx.execute("delete_everything")
+        await tx.execute("add_request", **call.intent.parameters)
+    call.members.forget()
+    for colony in colonies:
+        call.hub.revoke(colony.colony_id, Forbidden("the hub was reset"))
 
 
 class GetCaller(Request):

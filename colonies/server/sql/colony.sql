@@ -25,6 +25,17 @@ WITH {once},
      gone_runtimes AS (DELETE FROM runtimes WHERE colony_id = :colony_id)
 DELETE FROM colonies WHERE colony_id = :colony_id;
 
+-- part: everything
+colonies, runtimes, processes, attributes, process_graphs, crons, generators, generator_args,
+requests
+
+-- name: lock_everything
+-- Nobody else reads or writes until the transaction is over.
+LOCK TABLE {everything} IN ACCESS EXCLUSIVE MODE;
+
+-- name: delete_everything
+TRUNCATE {everything};
+
 -- name: delete_orphans
 -- What came into a colony while that was being deleted: a lock that would keep it out would be one
 -- of the colony's one row, with every submit. Colonies are found one after the other by index. What

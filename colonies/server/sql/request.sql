@@ -21,6 +21,11 @@ once AS (
     FROM done WHERE :request <> '' LIMIT 1
 )
 
+-- name: add_request
+-- For what is remembered by itself, as it takes several statements.
+INSERT INTO requests (caller, request, digest, time)
+SELECT :caller, :request, :digest, now() WHERE :request <> '';
+
 -- name: get_request
 SELECT digest, process_id, attempt FROM requests WHERE caller = :caller AND request = :request;
 

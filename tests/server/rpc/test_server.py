@@ -1,7 +1,10 @@
 """Asking the hub about itself."""
 
 import colonies
+from colonies.core.errors import Forbidden
 from colonies.core.runtime import Approval
+from colonies.server.query import load_queries
+from tests.server.doors import refused
 
 
 async def test_the_version_needs_no_key(client):
@@ -37,3 +40,25 @@ async def test_owners_and_strangers_learn_who_they_are_too(client, colony, peopl
     assert [(one.colony_id, one.is_owner) for one in owner.memberships] == [(colony, True)]
     assert (await client.acting_as(people.server_owner).get_caller()).is_server_owner
     assert (await client.acting_as(people.stranger).get_caller()).memberships == []
+
+
+async def test_a_reset_leaves_nothing_and_tells_everybody(client, member, people, sql):
+    owner = client.acting_as(people.server_owner)
+    await member.submit("work", runtime_type="cli", env={"A": "B"})
+    async with await member.subscribe_assignments(credit=1) as work:
+        assert (await anext(work)).spec.func == "work"
+        await owner.reset_database()
+        assert isinstance(await refused(anext(work)), Forbidden)
+    assert (await owner.get_statistics()).runtimes == 0
+    assert await owner.get_colonies() == []
+    assert isinstance(await refused(member.submit("work", runtime_type="cli")), Forbidden)
+    assert await sql.fetchval("SELECT count(*) FROM attributes") == 0
+
+
+async def test_a_reset_is_of_every_table_but_those_of_the_hubs(sql):
+    tables = await sql.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    emptied = load_queries()["delete_everything"].text.removeprefix("TRUNCATE ")
+    assert set(emptied.replace("\n", " ").split(", ")) == {row["tablename"] for row in tables} - {
+        "hubs",
+        "schema_version",
+    }
