@@ -31,6 +31,16 @@ CREATE TABLE runtimes (
 -- "In which colonies is the caller?" (get_runtime, get_process, list_memberships)
 CREATE INDEX runtimes_by_identity ON runtimes (runtime_id);
 
+-- What each runtime says it can run, a row a function.
+CREATE TABLE functions (
+    colony_id   text NOT NULL,
+    runtime_id  text NOT NULL,
+    name        text NOT NULL,
+    description text NOT NULL,
+    args        jsonb NOT NULL,
+    CONSTRAINT functions_pkey PRIMARY KEY (colony_id, runtime_id, name)
+);
+
 -- The spec is kept whole as it was submitted; the columns beside it are what statements decide by.
 CREATE TABLE processes (
     colony_id           text NOT NULL,
@@ -255,4 +265,4 @@ CREATE TABLE hubs (
 
 -- One row: the number of the last migration that this database has seen.
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (9);
+INSERT INTO schema_version VALUES (10);

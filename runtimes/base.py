@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from colonies.core.function import Function
 from colonies.core.process import Process, encode_argument
 
 
@@ -80,6 +81,14 @@ class Runtime(ABC):
 
     async def open(self) -> None:  # noqa: B027 - few plugins need to
         """Get ready; called once before the first process."""
+
+    async def functions(self) -> list[Function]:
+        """Say what it can run, to be announced to the colony; called once, after `open`.
+
+        Names, descriptions and arguments count, the rest is the hub's. What is not said can be run
+        as well, by whoever names the runtime type.
+        """
+        return []
 
     async def close(self) -> None:  # noqa: B027 - few plugins need to
         """Leave nothing behind; called once after the last process."""

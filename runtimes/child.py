@@ -19,18 +19,22 @@ def child_environment(process: Process, allowed: Iterable[str] = ()) -> dict[str
 
     Raises ValueError for a variable of the process that no environment can hold.
     """
-    names = {*ALWAYS_SEEN, *allowed, *(name for name in os.environ if name.startswith("LC_"))}
-    inherited = {name: os.environ[name] for name in names if name in os.environ}
     for name in process.spec.env:
         if not name or "=" in name:
             raise ValueError(f"env: {name!r} cannot name a variable")
     return {
-        **{name: value for name, value in inherited.items() if not _is_secret(name)},
+        **inherited_environment(allowed),
         **process.spec.env,
         "COLONIES_COLONYID": process.colony_id,
         "COLONIES_PROCESSID": process.process_id,
         "COLONIES_RUNTIMEID": process.assigned_runtime_id,
     }
+
+
+def inherited_environment(allowed: Iterable[str] = ()) -> dict[str, str]:
+    """Give what a child may see of our environment, whatever it is for; never a key."""
+    names = {*ALWAYS_SEEN, *allowed, *(name for name in os.environ if name.startswith("LC_"))}
+    return {name: os.environ[name] for name in names if name in os.environ and not _is_secret(name)}
 
 
 def _is_secret(name: str) -> bool:

@@ -16,7 +16,9 @@ from colonies.client import Colonies
 from colonies.client.insistence import AWAY
 from colonies.client.work import Changes
 from colonies.core.errors import ColoniesError, Failure, Misconfigured
+from colonies.core.function import Function
 from colonies.core.process import USUAL_LEASE, Held, Process, State
+from runtimes.announcement import announce
 from runtimes.base import Outcome, Runtime
 from runtimes.delivery import Delivery
 from runtimes.execution import Execution, Stop
@@ -66,6 +68,7 @@ class Daemon:
         self._thread = LoopThread("plugin", patience=CLEAN_UP)
         self._delivery = Delivery(colonies, outcomes)
         self._kept: list[Kept] = []
+        self._functions: list[Function] = []
         self._running: dict[Execution, asyncio.Task[None]] = {}
         self._started = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -110,6 +113,7 @@ class Daemon:
     async def _open(self) -> None:
         try:
             await self._thread.run(self._plugin.open)
+            self._functions = await self._thread.run(self._plugin.functions)
         except Exception as error:
             name = type(self._plugin).__name__
             raise Misconfigured(f"plugin {name} cannot start: {error}") from error
@@ -125,6 +129,7 @@ class Daemon:
         while True:
             try:
                 await self._membership.join()
+                await announce(self._colonies, self._membership.member, self._functions)
                 # Before we subscribe: what we hold is said with it, and its lease lives on.
                 for _ in range(KEPT_AT_ONCE - len(self._running)):
                     self._resume(tasks)

@@ -9,11 +9,20 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
+import structlog
+
+from colonies.core.function import Function
 from colonies.core.process import Process
 from runtimes.base import Help, Job, Outcome, Runtime, failure
-from runtimes.child import child_environment, end_group
+from runtimes.child import child_environment, end_group, inherited_environment
+
+logger = structlog.get_logger()
+
+IMPORT_PATIENCE = 30.0
+"""Seconds that the modules whose functions are announced have to be imported."""
 
 
 class Python(Runtime):
@@ -26,7 +35,10 @@ class Python(Runtime):
 
         allow: Annotated[
             list[str],
-            Help("Module whose functions may be called, with those inside it; repeatable"),
+            Help(
+                "Module whose functions may be called, with those inside it; "
+                "its public ones are announced; repeatable"
+            ),
         ] = []
         path: Annotated[
             list[str], Help("Folder to import from, before all others; repeatable")
@@ -46,6 +58,28 @@ class Python(Runtime):
         """End the interpreters that are kept."""
         while self._idle:
             await self._idle.pop().end(self.grace)
+
+    async def functions(self) -> list[Function]:
+        """Say what the modules offer that may be called; where any may, nothing is said."""
+        if not self.settings.allow:
+            return []
+        interpreter = await _Interpreter.start(self._path())
+        is_fit = False
+        try:
+            async with asyncio.timeout(IMPORT_PATIENCE):
+                functions = await interpreter.describe(
+                    self.settings.allow, inherited_environment(self.settings.pass_env)
+                )
+            is_fit = interpreter.is_fit
+        except TimeoutError:
+            logger.warning("functions not announced", error="the modules take too long to import")
+            return []
+        finally:
+            if is_fit:
+                self._idle.append(interpreter)
+            else:
+                await asyncio.shield(interpreter.end(self.grace))
+        return functions
 
     async def cancel(self, process: Process) -> bool:
         """Interrupt the function: it sees KeyboardInterrupt, or CancelledError if it is async."""
@@ -123,12 +157,27 @@ class _Interpreter:
 
     async def call(self, process: Process, environment: dict[str, str]) -> Outcome:
         spec = process.spec
-        request = {
-            "func": spec.func,
-            "args": spec.args,
-            "kwargs": spec.kwargs,
-            "env": environment,
-        }
+        reply = await self._ask(
+            {"func": spec.func, "args": spec.args, "kwargs": spec.kwargs, "env": environment}
+        )
+        if isinstance(reply, int):
+            if self._is_interrupted:
+                raise asyncio.CancelledError  # it ended as it was asked to
+            return failure(f"the interpreter ended with code {reply}")
+        return Outcome(
+            output=reply["output"], errors=reply["errors"], is_success=not reply["errors"]
+        )
+
+    async def describe(self, modules: list[str], environment: dict[str, str]) -> list[Function]:
+        reply = await self._ask({"modules": modules, "env": environment})
+        if isinstance(reply, int):
+            reply = {"functions": [], "errors": [f"the interpreter ended with code {reply}"]}
+        for error in reply["errors"]:
+            logger.warning("functions not announced", error=error)
+        return msgspec.convert(reply["functions"], list[Function])
+
+    async def _ask(self, request: dict[str, Any]) -> dict[str, Any] | int:
+        """Give the answer, or the exit code if it ends without one."""
         stdin, stdout = self._child.stdin, self._child.stdout
         if stdin is None or stdout is None:
             raise RuntimeError("the interpreter has no pipes")
@@ -139,14 +188,9 @@ class _Interpreter:
         except ConnectionError:
             answer = b""
         if not answer:
-            code = await self._child.wait()
-            if self._is_interrupted:
-                raise asyncio.CancelledError  # it ended as it was asked to
-            return failure(f"the interpreter ended with code {code}")
-        reply = json.loads(answer)
-        return Outcome(
-            output=reply["output"], errors=reply["errors"], is_success=not reply["errors"]
-        )
+            return await self._child.wait()
+        reply: dict[str, Any] = json.loads(answer)
+        return reply
 
     async def end(self, grace: float) -> None:
         await end_group(self._child, grace)

@@ -1,6 +1,7 @@
 """The inside of the `python` runtime's child: calls functions, one JSON line each.
 
-A request is ``{"func", "args", "kwargs", "env"}``, the answer ``{"output", "errors"}``. Both
+A request is ``{"func", "args", "kwargs", "env"}``, the answer ``{"output", "errors"}``; or it is
+``{"modules", "env"}``, and the answer the ``functions`` that they offer and the ``errors``. Both
 pipes are taken away from the functions first: they read nothing, and print to standard error.
 An interrupt (SIGINT) is for the function; if it does not say otherwise, the child ends with it.
 """
@@ -17,7 +18,10 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from colonies.core.process import decode_argument, encode_argument
+import msgspec
+
+from colonies.core.process import encode_argument
+from runtimes.signatures import functions_of, values_for
 
 INTERRUPTED = 130
 """The exit code of a call that was interrupted, as shells have it."""
@@ -31,7 +35,10 @@ def main() -> None:
         sys.path[:0] = sys.argv[1:]
         requests, answers = _take_pipes()
         for line in requests:
-            answer = json.dumps(_answer(json.loads(line)))
+            request = json.loads(line)
+            os.environ.clear()
+            os.environ.update(request["env"])
+            answer = json.dumps(_describe(request) if "modules" in request else _answer(request))
             # An answer is whole or not there.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             answers.write(answer + "\n")
@@ -51,20 +58,26 @@ def _take_pipes() -> tuple[TextIO, TextIO]:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, list[str]]:
-    os.environ.clear()
-    os.environ.update(request["env"])
     try:
         function = _find(request["func"])
-        result = function(
-            *(decode_argument(text) for text in request["args"]),
-            **{name: decode_argument(text) for name, text in request["kwargs"].items()},
-        )
+        args, kwargs = values_for(function, request["args"], request["kwargs"])
+        result = function(*args, **kwargs)
         if inspect.isawaitable(result):
             result = asyncio.run(_wait(result))
         output = [] if result is None else [encode_argument(result)]
     except Exception as error:  # noqa: BLE001 - whatever a function raises is its answer
         return {"output": [], "errors": [f"{type(error).__name__}: {error}"]}
     return {"output": output, "errors": []}
+
+
+def _describe(request: dict[str, Any]) -> dict[str, Any]:
+    functions, errors = [], []
+    for name in request["modules"]:
+        try:
+            functions += functions_of(importlib.import_module(name))
+        except Exception as error:  # noqa: BLE001 - whatever a module does when it is imported
+            errors.append(f"{name}: {type(error).__name__}: {error}")
+    return {"functions": msgspec.to_builtins(functions), "errors": errors}
 
 
 async def _wait(awaitable: Any) -> Any:

@@ -28,6 +28,7 @@ PLACES = {
     "cron": "colonies.cli.cron",
     "dev": "colonies.cli.server",
     "doctor": "colonies.cli.doctor",
+    "function": "colonies.cli.function",
     "generator": "colonies.cli.generator",
     "key": "colonies.cli.key",
     "process": "colonies.cli.process",

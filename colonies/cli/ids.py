@@ -191,6 +191,18 @@ async def runtimes(session: Session) -> list[Thing]:
     return await session.read(ask)
 
 
+async def functions(session: Session) -> list[Thing]:
+    """List the functions of the colony, each by its name alone."""
+
+    async def ask(hub: Colonies) -> list[Thing]:
+        found = await hub.get_functions(session.colony_id)
+        return [
+            Thing(name, about=said) for name, said in {f.name: f.signature for f in found}.items()
+        ]
+
+    return await session.read(ask)
+
+
 async def colonies(session: Session) -> list[Thing]:
     """List the colonies, as the hub's owner may."""
     found = await session.acting_as("server").get_colonies()

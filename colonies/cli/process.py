@@ -13,9 +13,9 @@ import click
 
 from colonies.cli import output, submitting
 from colonies.cli.command import Noun, Session
-from colonies.cli.ids import Id, completing, processes, runtimes
+from colonies.cli.ids import Id, completing, functions, processes, runtimes
 from colonies.cli.output import Answer
-from colonies.cli.spec import is_for_somebody, make_spec, read_pairs, read_spec, read_specs
+from colonies.cli.spec import make_spec, read_pairs, read_spec, read_specs
 from colonies.cli.status import Status, status_of
 from colonies.cli.submitting import TIMEOUT_HELP, Submitted, check_wait, submit_options
 from colonies.cli.waiting import Patience, ended, wait_for_end
@@ -48,7 +48,8 @@ async def submit(
 ) -> Answer[Submitted]:
     """Submit a process, or many, as a file says and print its id. For the colony's runtimes.
 
-    The colony may be left out of the file; it is then that of --colonyid. With many, ids go to
+    The colony may be left out of the file; it is then that of --colonyid. So may the runtime type
+    of a function that is announced, see "colonies function ls". With many, ids go to
     standard output and a summary to standard error; with --wait, all outputs do in their order.
     """
     if (spec is None) == (specs is None):
@@ -60,9 +61,14 @@ async def submit(
 
 
 @process.command("run")
-@click.argument("func")
+@click.argument("func", shell_complete=completing(functions))
 @click.argument("args", nargs=-1)
-@click.option("--type", "runtime_type", default="", help="Type of the runtimes that may have it.")
+@click.option(
+    "--type",
+    "runtime_type",
+    default="",
+    help="Type of the runtimes that may have it (default: that which announces FUNC).",
+)
 @click.option("--only", "runtime_ids", multiple=True, metavar="RUNTIMEID",
               shell_complete=completing(runtimes),
               help="The one runtime that may have it; repeatable.")  # fmt: skip
@@ -85,12 +91,11 @@ async def run(session: Session, **fields: Any) -> Answer[Submitted]:
     """Submit a call of FUNC with ARGS and print its id. For the colony's runtimes.
 
     ARGS that read as JSON are taken as such by whoever runs them, all others as text. Put "--"
-    before ARGS that begin with a dash.
+    before ARGS that begin with a dash. Neither --type nor --only is needed for a function that the
+    runtimes of one type announce, see "colonies function ls".
     """
     how = {name: fields.pop(name) for name in submitting.OPTIONS}
     spec = make_spec(session.colony_id, fields)
-    if not is_for_somebody(spec):
-        raise click.UsageError("who may run it? Give --type or --only")
     return await submitting.submit(session, [spec], **how)
 
 

@@ -105,19 +105,10 @@ def make_spec(colony_id: str, fields: dict[str, Any]) -> ProcessSpec:
     return ProcessSpec(conditions=Conditions(colony_id=colony_id, **of_conditions), **fields)
 
 
-def is_for_somebody(spec: ProcessSpec) -> bool:
-    """Whether a spec says who may run it."""
-    conditions = spec.normalised().conditions
-    return bool(conditions.runtime_type or conditions.runtime_ids)
-
-
 def check_whole(spec: ProcessSpec) -> None:
-    """Refuse a spec that nobody could run; raise Malformed."""
+    """Refuse a spec that nobody could run; raise Malformed. Who may run it, the hub may know."""
     if not spec.func:
         raise Malformed("func: what shall be done? Give the name of a function", field="func")
-    if not is_for_somebody(spec):
-        expected = "conditions.runtimetype or conditions.runtimeids"
-        raise Malformed(f"who may run it? Give {expected}", field="conditions")
 
 
 @contextmanager

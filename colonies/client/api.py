@@ -20,6 +20,7 @@ from colonies import settings as all_settings
 from colonies.batch import Batch
 from colonies.client.connection import Connection, Transport
 from colonies.client.cron import Crons
+from colonies.client.function import Functions
 from colonies.client.generator import Generators
 from colonies.client.http import HttpConnection
 from colonies.client.work import Changes, SubmittedProcess, in_colony, make_spec
@@ -47,7 +48,7 @@ LONGEST_POLL = 2.0
 """Seconds between looks at a process where nothing can be pushed."""
 
 
-class Colonies(Workflows, Crons, Generators):
+class Colonies(Functions, Workflows, Crons, Generators):
     """A hub, as seen by one identity. Not for use from several threads."""
 
     def __init__(
@@ -68,7 +69,8 @@ class Colonies(Workflows, Crons, Generators):
         """Submit a call of ``func``: arguments by position here, by name as ``kwargs``.
 
         ``options`` are the fields of ProcessSpec and Conditions, such as ``runtime_type``,
-        ``max_exec_time`` (seconds) or ``priority``.
+        ``max_exec_time`` (seconds) or ``priority``. A function that runtimes announce needs no
+        type, and raises Malformed when the arguments do not fit.
         """
         spec = make_spec(func, args, self._colony(colony_id), options)
         return SubmittedProcess(await self.submit_process_spec(spec), self)

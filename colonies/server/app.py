@@ -37,6 +37,7 @@ from colonies.server.rpc import (
     collect,
     colony,
     cron,
+    function,
     generator,
     process,
     runtime,
@@ -66,8 +67,9 @@ MAX_LAG = 1.0
 def make_table() -> dict[str, Rpc]:
     """Build the table of everything that may be asked."""
     return collect(
-        server, colony, runtime, process, workflow, cron, generator, attribute, subscription
-    )
+        server, colony, runtime, function, process, workflow, cron, generator,
+        attribute, subscription,
+    )  # fmt: skip
 
 
 def data_folder(settings: Settings) -> Path:

@@ -15,6 +15,7 @@ from colonies.settings import Settings
 
 if TYPE_CHECKING:
     from colonies.server.db import Database
+    from colonies.server.functions import Functions
     from colonies.server.hub import Hub
     from colonies.server.members import Members
     from colonies.server.quota import Quotas
@@ -90,6 +91,7 @@ class Call:
     peer: Peer
     quotas: Quotas
     turns: Turns
+    functions: Functions
     caller: str = ""
     id: str = ""
     intent: Intent = NOBODYS

@@ -34,6 +34,7 @@ from colonies.core.errors import (
 from colonies.core.identity import recover
 from colonies.server.call import Call, Peer
 from colonies.server.db import Database
+from colonies.server.functions import Functions
 from colonies.server.hub import Hub
 from colonies.server.intent import intent_of, recall
 from colonies.server.members import Members
@@ -78,6 +79,7 @@ class Dispatcher:
         self._members = members
         self._turns = turns
         self._quotas = Quotas(db, settings)
+        self._functions = Functions(db, members)
         self._settings = settings
         self._metrics = metrics
         # With whoever waits for the end of a request that was sent twice.
@@ -90,7 +92,14 @@ class Dispatcher:
         """Give the reply to one message, and the failure that it carries if it does."""
         started = perf_counter()
         call = Call(
-            self._db, self._hub, self._members, self._settings, peer, self._quotas, self._turns
+            self._db,
+            self._hub,
+            self._members,
+            self._settings,
+            peer,
+            self._quotas,
+            self._turns,
+            self._functions,
         )
         rpc = UNKNOWN
         failure: Failure | None = None

@@ -21,7 +21,10 @@ MAX_REMEMBERED = 10_000
 
 
 class Members:
-    """The runtimes that an identity is, in whichever colonies."""
+    """The runtimes that an identity is, in whichever colonies.
+
+    ``generation`` counts how often anything about runtimes has changed.
+    """
 
     def __init__(
         self,
@@ -35,17 +38,17 @@ class Members:
         self._clock = clock
         self._tell = tell
         self._remembered: dict[str, tuple[float, list[Runtime]]] = {}
-        self._generation = 0
+        self.generation = 0
 
     async def of(self, identity: str) -> list[Runtime]:
         """Give every runtime that an identity is, approved or not."""
         until, runtimes = self._remembered.get(identity, (0.0, []))
         if self._clock() < until:
             return runtimes
-        generation = self._generation
+        generation = self.generation
         runtimes = await self._db.batched(_memberships, identity)
         # What was read before a change must not be remembered after it.
-        if generation == self._generation:
+        if generation == self.generation:
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._remembered.clear()
             self._remembered[identity] = (self._clock() + LIFETIME, runtimes)
@@ -67,7 +70,7 @@ class Members:
 
     def forget_here(self) -> None:
         """Forget everything on this hub."""
-        self._generation += 1
+        self.generation += 1
         self._remembered.clear()
 
 

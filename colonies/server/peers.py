@@ -140,6 +140,7 @@ class Peers:
                 self._is_deaf = False
                 logger.info("hub hears again")
                 self._db.reconnect()  # the server may be another
+                self._members.forget_here()  # what has changed meanwhile
                 self._look_again()  # at what happened meanwhile
             self._tried.set()
             with suppress(TimeoutError):

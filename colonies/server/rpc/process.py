@@ -55,9 +55,10 @@ async def _submitted(call: Call, _msg: SubmitProcessSpec, seen: Seen) -> Process
 
 @rpc("submitprocessespecmsg", rule=member("spec.conditions.colony_id"), again=_submitted)
 async def submit_process_spec(call: Call, msg: SubmitProcessSpec, _member: Runtime) -> Process:
-    """Submit a process to the queue of a colony."""
+    """Submit a process to the queue of a colony; without a type, to that of its function."""
+    spec = await call.functions.settled(msg.spec, "spec")
     async with call.quotas.submitting(call.caller, msg.spec.conditions.colony_id, 1):
-        process = await lifecycle.submit(call.db, msg.spec, call.intent, call.hub)
+        process = await lifecycle.submit(call.db, spec, call.intent, call.hub)
     if process.state is State.WAITING:  # else its runtime does
         call.publish(process)
     return assignment.without_token(process)
@@ -81,8 +82,12 @@ async def submit_processes(call: Call, msg: SubmitProcesses, _member: Runtime) -
         if spec.conditions.colony_id != msg.colony_id:
             field = f"specs[{number}].conditions.colonyid"
             raise Malformed(f"{field}: expected the colony of the request", field=field)
+    specs = [
+        await call.functions.settled(spec, f"specs[{number}]")
+        for number, spec in enumerate(msg.specs)
+    ]
     async with call.quotas.submitting(call.caller, msg.colony_id, len(msg.specs)):
-        submitted = await lifecycle.submit_many(call.db, msg.specs, new_id(), call.intent, call.hub)
+        submitted = await lifecycle.submit_many(call.db, specs, new_id(), call.intent, call.hub)
     call.publish(*(one for one in submitted if one.state is State.WAITING))
     return [process.process_id for process in submitted]
 

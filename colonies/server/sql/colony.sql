@@ -21,6 +21,7 @@ WITH {once},
      gone_generators AS (DELETE FROM generators WHERE colony_id = :colony_id),
      gone_args AS (DELETE FROM generator_args WHERE colony_id = :colony_id),
      gone_processes AS (DELETE FROM processes WHERE colony_id = :colony_id),
+     gone_functions AS (DELETE FROM functions WHERE colony_id = :colony_id),
      gone_graphs AS (DELETE FROM process_graphs WHERE colony_id = :colony_id),
      gone_runtimes AS (DELETE FROM runtimes WHERE colony_id = :colony_id)
 DELETE FROM colonies WHERE colony_id = :colony_id;
@@ -44,6 +45,7 @@ WITH RECURSIVE known (id) AS (
     SELECT ''
     UNION ALL
     SELECT least((SELECT min(colony_id) FROM attributes WHERE colony_id > id),
+                 (SELECT min(colony_id) FROM functions WHERE colony_id > id),
                  (SELECT min(colony_id) FROM processes WHERE colony_id > id),
                  (SELECT min(colony_id) FROM process_graphs WHERE colony_id > id),
                  (SELECT min(colony_id) FROM crons WHERE colony_id > id),
@@ -55,6 +57,7 @@ WITH RECURSIVE known (id) AS (
     SELECT ARRAY(SELECT id FROM known WHERE id <> ''
                  AND NOT EXISTS (SELECT FROM colonies WHERE colony_id = id)) AS ids
 ), gone_attributes AS (DELETE FROM attributes WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
+   gone_functions AS (DELETE FROM functions WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
    gone_processes AS (DELETE FROM processes WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
    gone_graphs AS (DELETE FROM process_graphs WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
    gone_crons AS (DELETE FROM crons WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),

@@ -34,8 +34,12 @@ WHERE colony_id = :colony_id AND runtime_id = :runtime_id
 RETURNING {runtime};
 
 -- name: delete_runtime
--- Waits for the claims under way, which lock the row, and keeps further ones out.
-WITH {once}
+-- Waits for the claims under way, which lock the row, and keeps further ones out. What it announces
+-- at this very moment may be left, where nobody sees it: functions are read with their runtimes.
+WITH {once},
+     gone_functions AS (
+         DELETE FROM functions WHERE colony_id = :colony_id AND runtime_id = :runtime_id
+     )
 DELETE FROM runtimes WHERE colony_id = :colony_id AND runtime_id = :runtime_id;
 
 -- name: return_processes_of_runtime

@@ -1,0 +1,127 @@
+"""What the runtimes of a colony say they can run: remembered for a moment, as submits ask for it.
+
+Forgotten with the memberships (`members.py`), at once when anything about runtimes is changed, by
+this hub or by another that tells, and after a while in any case.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from time import monotonic
+
+import msgspec
+
+from colonies.core.errors import Malformed
+from colonies.core.function import Argument, Function, check_call
+from colonies.core.process import ProcessSpec
+from colonies.server.db import Statements
+from colonies.server.members import Members
+
+LIFETIME = 10.0
+"""Seconds that announcements are remembered, where nobody says that they have changed."""
+
+MAX_REMEMBERED = 10_000
+"""Colonies remembered at once; over it, all are forgotten."""
+
+MOST_NAMED = 10
+"""Runtime types that a refusal lists."""
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """What approved runtimes of a type say about a function; each different say is one."""
+
+    colony_id: str
+    runtime_type: str
+    name: str
+    args: list[Argument]
+
+
+Announcements = dict[str, dict[str, list[Function]]]
+"""By the name of the function, by runtime type."""
+
+
+class Functions:
+    """What the runtimes of each colony announce."""
+
+    def __init__(
+        self, db: Statements, members: Members, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._db = db
+        self._members = members
+        self._clock = clock
+        self._remembered: dict[str, tuple[float, int, Announcements]] = {}
+
+    async def settled(self, spec: ProcessSpec, at: str) -> ProcessSpec:
+        """Give a spec with the one runtime type that it is for; ``at`` is its path in the request.
+
+        Raises Malformed when it names no type and not exactly one announces the function, or when
+        its arguments fit nothing that runtimes of its type announce by that name. A spec that is
+        for runtimes by their ids, whatever their type, is taken as it is.
+        """
+        announced = (await self._of(spec.conditions.colony_id)) if spec.func else {}
+        spec = spec.normalised()
+        if spec.conditions.is_addressed:
+            return spec
+        by_type = announced.get(spec.func, {})
+        if spec.func and not spec.conditions.runtime_type:
+            spec = _with_type(spec, _only_type(spec.func, by_type, announced, at))
+        _check_arguments(spec, by_type.get(spec.conditions.runtime_type, ()), at)
+        return spec
+
+    async def _of(self, colony_id: str) -> Announcements:
+        until, generation, announced = self._remembered.get(colony_id, (0.0, -1, {}))
+        if generation == self._members.generation and self._clock() < until:
+            return announced
+        # What was read before a change counts as of before it.
+        generation = self._members.generation
+        announced = await self._db.batched(_announcements, colony_id)
+        if len(self._remembered) >= MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[colony_id] = (self._clock() + LIFETIME, generation, announced)
+        return announced
+
+
+async def _announcements(db: Statements, colony_ids: Sequence[str]) -> list[Announcements]:
+    found: dict[str, Announcements] = {one: defaultdict(dict) for one in colony_ids}
+    for said in await db.fetch_all(Announced, "list_announcements", colony_ids=list(found)):
+        function = Function(name=said.name, args=said.args)
+        found[said.colony_id][said.name].setdefault(said.runtime_type, []).append(function)
+    return [found[colony_id] for colony_id in colony_ids]
+
+
+def _only_type(
+    func: str, by_type: dict[str, list[Function]], announced: Announcements, at: str
+) -> str:
+    if len(by_type) == 1:
+        return next(iter(by_type))
+    if by_type:
+        field = f"{at}.conditions.runtimetype"
+        types = ", ".join(list(by_type)[:MOST_NAMED])
+        reason = f"runtimes of several types announce {func!r}, choose one: {types}"
+    else:
+        field = f"{at}.func"
+        near = get_close_matches(func, announced, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "say which: conditions.runtimetype"
+        reason = f"who may run it? No runtime announces {func[:256]!r}; {hint}"
+    raise Malformed(f"{field}: {reason}", field=field)
+
+
+def _with_type(spec: ProcessSpec, runtime_type: str) -> ProcessSpec:
+    conditions = msgspec.structs.replace(spec.conditions, runtime_type=runtime_type)
+    return msgspec.structs.replace(spec, conditions=conditions)
+
+
+def _check_arguments(spec: ProcessSpec, announced: Sequence[Function], at: str) -> None:
+    """Let a call pass that fits any of what is announced, or raise what is wrong by the first."""
+    refusal: Malformed | None = None
+    for function in announced:
+        try:
+            check_call(function, spec.args, spec.kwargs, at)
+        except Malformed as error:
+            refusal = refusal or error
+        else:
+            return
+    if refusal:
+        raise refusal

@@ -1,0 +1,118 @@
+"""Python functions as others see them: their signatures as typed arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from inspect import Parameter
+from types import ModuleType
+from typing import Annotated, Any, get_args, get_origin
+
+from colonies.core.function import (
+    LONGEST_DEFAULT,
+    LONGEST_DESCRIPTION,
+    MOST_ARGUMENTS,
+    Argument,
+    Function,
+    Kind,
+    Passing,
+)
+from colonies.core.process import decode_argument, encode_argument
+
+KINDS = {bool: Kind.BOOL, int: Kind.INT, float: Kind.FLOAT, str: Kind.STR}
+DOCUMENTS = (dict, list)
+"""Types whose values are written as JSON and as nothing else."""
+
+PASSINGS = {
+    Parameter.POSITIONAL_ONLY: Passing.POSITION,
+    Parameter.POSITIONAL_OR_KEYWORD: Passing.EITHER,
+    Parameter.VAR_POSITIONAL: Passing.POSITION,
+    Parameter.KEYWORD_ONLY: Passing.NAME,
+    Parameter.VAR_KEYWORD: Passing.NAME,
+}
+MANY = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+def functions_of(module: ModuleType) -> list[Function]:
+    """Describe the functions that a module offers: those in ``__all__``, else its public own.
+
+    One that has too many arguments to be described is left out.
+    """
+    names = getattr(module, "__all__", None) or [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+    ]
+    found = [(name, getattr(module, name, None)) for name in names]
+    described = [
+        describe(f"{module.__name__}:{name}", value)
+        for name, value in found
+        if callable(value) and inspect.isfunction(inspect.unwrap(value))
+    ]
+    return [one for one in described if len(one.args) <= MOST_ARGUMENTS]
+
+
+def describe(name: str, function: Callable[..., Any]) -> Function:
+    """Describe a function by its annotations, defaults and docstring."""
+    description = (inspect.getdoc(function) or "")[:LONGEST_DESCRIPTION]
+    args = [_argument(one) for one in _parameters(function)]
+    return Function(name=name, description=description, args=args)
+
+
+def values_for(
+    function: Callable[..., Any], args: Iterable[str], kwargs: Mapping[str, str]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Read the arguments of a call: as text where a function wants text, else as they look."""
+    try:
+        described = describe("", function)
+    except (TypeError, ValueError):  # built-in ones may have no signature
+        described = Function()
+    return (
+        [_value(described.at(position), text) for position, text in enumerate(args)],
+        {name: _value(described.named(name), text) for name, text in kwargs.items()},
+    )
+
+
+def _value(argument: Argument | None, text: str) -> Any:
+    if argument and argument.type is Kind.STR:
+        return Kind.STR.read(text)
+    return decode_argument(text)
+
+
+def _parameters(function: Callable[..., Any]) -> Iterable[Parameter]:
+    try:
+        return inspect.signature(function, eval_str=True).parameters.values()
+    except (AttributeError, NameError, SyntaxError, TypeError):  # known to type checkers alone
+        return inspect.signature(function).parameters.values()
+
+
+def _argument(parameter: Parameter) -> Argument:
+    annotation, description = parameter.annotation, ""
+    if get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        description = next((text for text in more if isinstance(text, str)), "")
+    is_required = parameter.default is Parameter.empty and parameter.kind not in MANY
+    return Argument(
+        name=parameter.name,
+        type=_kind(annotation),
+        description=description[:LONGEST_DESCRIPTION],
+        required=is_required,
+        default="" if parameter.default is Parameter.empty else _shown(parameter.default),
+        passing=PASSINGS[parameter.kind],
+        many=parameter.kind in MANY,
+    )
+
+
+def _kind(annotation: Any) -> Kind:
+    if (get_origin(annotation) or annotation) in DOCUMENTS:
+        return Kind.JSON
+    return KINDS.get(annotation, Kind.ANY) if isinstance(annotation, type) else Kind.ANY
+
+
+def _shown(default: Any) -> str:
+    """Give a default as it would be written in a call, if it can be and is short."""
+    try:
+        text = encode_argument(default)
+    except (TypeError, ValueError, RecursionError):
+        return ""
+    return text if len(text) <= LONGEST_DEFAULT else ""
