@@ -70,6 +70,10 @@ class Functions:
         _check_arguments(spec, by_type.get(spec.conditions.runtime_type, ()), at)
         return spec
 
+    async def settled_all(self, specs: Sequence[ProcessSpec], at: str) -> list[ProcessSpec]:
+        """Give specs with their runtime types, as `settled` does, or raise for the first fault."""
+        return [await self.settled(spec, f"{at}[{number}]") for number, spec in enumerate(specs)]
+
     async def _of(self, colony_id: str) -> Announcements:
         until, generation, announced = self._remembered.get(colony_id, (0.0, -1, {}))
         if generation == self._members.generation and self._clock() < until:

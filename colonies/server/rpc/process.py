@@ -82,10 +82,7 @@ async def submit_processes(call: Call, msg: SubmitProcesses, _member: Runtime) -
         if spec.conditions.colony_id != msg.colony_id:
             field = f"specs[{number}].conditions.colonyid"
             raise Malformed(f"{field}: expected the colony of the request", field=field)
-    specs = [
-        await call.functions.settled(spec, f"specs[{number}]")
-        for number, spec in enumerate(msg.specs)
-    ]
+    specs = await call.functions.settled_all(msg.specs, "specs")
     async with call.quotas.submitting(call.caller, msg.colony_id, len(msg.specs)):
         submitted = await lifecycle.submit_many(call.db, specs, new_id(), call.intent, call.hub)
     call.publish(*(one for one in submitted if one.state is State.WAITING))
