@@ -16,6 +16,7 @@ from colonies.core.cluster import Cluster, Node
 from colonies.core.colony import Colony, Statistics
 from colonies.core.cron import Cron
 from colonies.core.explanation import Explanation
+from colonies.core.function import Argument, Function
 from colonies.core.generator import Generator
 from colonies.core.history import Event, Happening
 from colonies.core.process import Conditions, Held, Process, ProcessSpec, State
@@ -38,7 +39,7 @@ from colonies.settings import SETTINGS, Settings, flag_of
 MEANINGS: dict[type, dict[str, str]] = {
     ProcessSpec: {
         "name": "for people",
-        "func": "what to run; the runtime knows what that is",
+        "func": "what to run; the runtime knows what that is, and may [announce](#functions) it",
         "args": "arguments in order; [text, or JSON as text](runtimes.md#arguments-and-results)",
         "kwargs": "arguments by name",
         "priority": "higher goes first",
@@ -54,7 +55,8 @@ MEANINGS: dict[type, dict[str, str]] = {
         "colonyid": "the colony; must be there in a submission",
         "runtimeids": "only these runtimes; empty, or with `*` in it: any",
         "runtimetype": "only runtimes of this type, to 256 characters; "
-        "empty with runtime ids: these, whatever their type",
+        "empty with runtime ids: these, whatever their type; "
+        "without: the type that [announces](#functions) `func`",
         "dependencies": "in a workflow, the names of those that it waits for",
         "cores": "cores the runtime must have",
         "mem": "MiB of memory the runtime must have",
@@ -152,6 +154,23 @@ MEANINGS: dict[type, dict[str, str]] = {
         "commissiontime": "when it was added; the hub's to fill in",
         "lastheardfromtime": "its last sign of life; the hub's to fill in",
         "location": "where it stands",
+    },
+    Function: {
+        "name": "what `func` of a spec names; unique at a runtime",
+        "description": "what it does, for people, to 4096 characters",
+        "args": "its arguments in order, to 100",
+        "colonyid": "its colony; the hub's to fill in",
+        "runtimeid": "the runtime that announces it; the hub's to fill in",
+        "runtimetype": "the type of that runtime; the hub's to fill in",
+    },
+    Argument: {
+        "name": "its name",
+        "type": "what its text has to be: `any`, `bool`, `float`, `int`, `json` or `str`",
+        "description": "what it means, for people",
+        "required": "whether a call must give it",
+        "default": "what it is otherwise, as text for people, to 256 characters",
+        "passing": "how it is given: `either`, `position` or `name`",
+        "many": "whether it is any number of further ones; then by `position` or by `name`",
     },
     Location: {
         "long": "degrees of longitude",

@@ -15,6 +15,7 @@ from colonies.core.colony import Colony, Statistics
 from colonies.core.cron import Cron
 from colonies.core.envelope import Envelope, Reply, pack, seal, unpack
 from colonies.core.errors import Misconfigured
+from colonies.core.function import Function
 from colonies.core.generator import Generator
 from colonies.core.identity import PrivateKey
 from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State
@@ -36,6 +37,7 @@ ARGUMENTS: dict[str, Any] = {
     "name": "ours",
     "runtime": Runtime(runtime_id="f" * 64, colony_id=COLONY),
     "runtime_id": "f" * 64,
+    "function": Function(name="f"),
     "process_id": "e" * 64,
     "attempt_token": "0123456789abcdef",
     "attribute_id": "a" * 64,
@@ -78,7 +80,7 @@ HOLDING = {"subscribeassignmentsmsg": lambda: [HELD], "renewmsg": [HELD]}
 OTHERWISE = {"submitworkflowspecmsg": {"spec": WorkflowSpec()}}
 
 # The Structs inside a request, which the hub reads as narrower ones of its own.
-INNER = {"colony", "runtime", "attribute", "spec", "cron", "generator"}
+INNER = {"colony", "runtime", "attribute", "spec", "cron", "generator", "function"}
 
 
 def method_of(payload_type: str) -> str:
@@ -118,6 +120,7 @@ ANSWERS = {
     "closeprocessesmsg": [{}],
     "getcoloniesmsg": [],
     "getruntimesmsg": [],
+    "getfunctionsmsg": [],
     "getprocessesmsg": [],
     "getprocesshistmsg": [],
     "getprocesseventsmsg": [],
@@ -197,7 +200,7 @@ def known_to_client(kind: type) -> set[str]:
 @pytest.mark.parametrize("payload_type", TABLE)
 def test_what_the_hub_reads_of_a_struct_is_a_part_of_it(payload_type):
     whole = {"colony": Colony, "runtime": Runtime, "attribute": Attribute, "spec": ProcessSpec}
-    whole |= {"cron": Cron, "generator": Generator}
+    whole |= {"cron": Cron, "generator": Generator, "function": Function}
     whole |= {"spec": WorkflowSpec} if payload_type == "submitworkflowspecmsg" else {}
     for field in msgspec.structs.fields(TABLE[payload_type].request):
         if field.encode_name in INNER and isinstance(field.type, type):

@@ -33,6 +33,7 @@ COMMANDS = dict(every_command())
 PRINTING = {
     ("colony", "add"), ("colony", "ls"), ("colony", "get"), ("colony", "stats"),
     ("runtime", "add"), ("runtime", "ls"), ("runtime", "get"), ("runtime", "resolve"),
+    ("function", "ls"), ("function", "get"),
     ("process", "submit"), ("process", "run"), ("process", "wait"), ("process", "get"),
     ("process", "ls"), ("process", "assign"), ("process", "why"), ("process", "history"),
     ("process", "cancel"),

@@ -63,7 +63,7 @@ async def test_many_are_submitted_and_their_ids_printed_in_order(shell, member, 
     [
         ('{"conditions": {"mem": "8G"}}', 'conditions.mem: expected int, got str "8G"'),
         ("not json", "expected JSON"),
-        ('{"func": "f"}', "who may run it?"),
+        ('{"func": ""}', "func: what shall be done?"),
     ],
 )  # fmt: skip
 async def test_what_is_wrong_in_a_file_of_many_is_named_by_its_line(

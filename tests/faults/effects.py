@@ -16,6 +16,7 @@ import asyncpg
 from colonies.client import Colonies
 from colonies.core.colony import Colony
 from colonies.core.errors import NothingToAssign
+from colonies.core.function import Function
 from colonies.core.identity import PrivateKey
 from colonies.core.process import AttemptEnd, Conditions, Process, ProcessSpec, State
 from colonies.core.runtime import Approval, Runtime
@@ -105,6 +106,7 @@ def reading(
         key = getattr(world.people, who)
         process = await world.start()
         await world.submit()
+        await world.runtime.add_function(Function(name="f"))
         added = await world.runtime.add_attribute(process.process_id, "key", "value")
         process.attributes.append(added)
         expected = await ask(world.past.acting_as(key), world, process)
@@ -210,6 +212,31 @@ async def delete_runtime(world: World) -> Story:
     assert await world.approval(runtime.runtime_id) is Approval.PENDING
     row = await world.row(process.process_id)
     assert (row["state"], row["attempt"], row["endings"]) == (State.WAITING, 1, 1)
+
+
+# Functions.
+
+
+async def add_function(world: World) -> Story:
+    async def meanwhile() -> None:
+        assert await world.count("functions", name="f", description="first") == 1
+        await world.runtime.add_function(Function(name="f", description="second"))
+
+    added = yield world.faulty().add_function(Function(name="f", description="first")), meanwhile
+    assert (added.name, added.runtime_id) == ("f", world.people.runtime.id)
+    assert await world.count("functions", description="second") == 1
+    assert await world.count("functions") == 1
+
+
+async def remove_function(world: World) -> Story:
+    function = await world.runtime.add_function(Function(name="f"))
+
+    async def meanwhile() -> None:
+        assert await world.count("functions") == 0
+        await world.runtime.add_function(function)
+
+    assert (yield world.faulty().remove_function("f"), meanwhile) is None
+    assert await world.count("functions") == 1
 
 
 # Processes.

@@ -100,7 +100,8 @@ async def test_conditions_decide_in_sql_as_they_do_in_the_core(
     runtime = await add_runtime(client, people.colony_owner, key, cores=4, mem=100, gpus=1)
     ids = [key.id if one == ME else one for one in conditions.get("runtime_ids", [])]
     options = {"runtime_type": "cli"} | conditions | {"runtime_ids": ids}
-    process = (await member.submit("work", **options)).process
+    # Without a name, as one without a type is resolved by it.
+    process = (await member.submit("", **options)).process
     assert process.spec.conditions.fit(runtime) is fits
     assigned = client.acting_as(key).assign_process(timeout=-1, latest=latest)
     if fits:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from colonies.core.cron import Cron
+from colonies.core.function import Function
 from colonies.core.generator import Generator
 from colonies.core.process import Process
 from colonies.server.app import Server, make_table
@@ -33,6 +34,9 @@ class World(NamedTuple):
     cron: str
     generator: str
 
+    def conditions(self) -> dict:
+        return {"colonyid": self.colony, "runtimetype": "cli"}
+
     def about_running(self) -> dict:
         return {"processid": self.running.process_id, "attempttoken": self.running.attempt_token}
 
@@ -50,6 +54,7 @@ async def world(member, colony, people, sql) -> World:
     named = {"colony_id": colony, "name": "old", "workflow_spec": ONE}
     cron = await member.add_cron(Cron(**named, interval=9))
     generator = await member.add_generator(Generator(**named, trigger=9))
+    await member.add_function(Function(name="old"))
     await sql.execute("DELETE FROM requests")
     return World(
         colony=colony,
@@ -97,13 +102,19 @@ WRITES: dict[str, tuple[str, Any, str, int]] = {
     "deleteruntimemsg": (
         "colony_owner", lambda w: {"runtimeid": w.people.pending.id},
         "runtimes WHERE state = 0", 0),
+    "addfunctionmsg": (
+        "runtime", lambda w: {"colonyid": w.colony, "function": {"name": "new"}},
+        "functions WHERE name = 'new'", 1),
+    "removefunctionmsg": (
+        "runtime", lambda w: {"colonyid": w.colony, "name": "old"},
+        "functions", 0),
     "submitprocessespecmsg": (
         "runtime", lambda w: {"spec": {"func": "new", "env": {"A": "B", "C": "D"},
-                                       "conditions": {"colonyid": w.colony}}},
+                                       "conditions": w.conditions()}},
         "processes WHERE spec->>'func' = 'new'", 1),
     "submitprocessesmsg": (
         "runtime", lambda w: {"colonyid": w.colony, "specs": [
-            {"func": "new", "env": {"A": name}, "conditions": {"colonyid": w.colony}}
+            {"func": "new", "env": {"A": name}, "conditions": w.conditions()}
             for name in "abc"]},
         "processes WHERE spec->>'func' = 'new'", 3),
     "submitworkflowspecmsg": (
@@ -226,7 +237,8 @@ async def many_by_api(server: Server, one: Asked, count: int):
 
 READS = {
     "versionmsg", "getcallermsg", "getstatisticsmsg", "getclustermsg", "getcoloniesmsg",
-    "getcolonymsg", "getcolonystatsmsg", "getruntimesmsg", "getruntimemsg", "getprocesshistmsg",
+    "getcolonymsg", "getcolonystatsmsg", "getruntimesmsg", "getruntimemsg", "getfunctionsmsg",
+    "getprocesshistmsg",
     "getprocessesmsg", "getprocessmsg", "getprocesseventsmsg", "whymsg", "getattributemsg",
     "getprocessgraphmsg", "getprocessgraphsmsg", "getcronmsg", "getcronsmsg", "getgeneratormsg",
     "getgeneratorsmsg", "resolvegeneratormsg",
@@ -250,6 +262,8 @@ STATEMENTS = {
     "approveruntimemsg": {"set_runtime_state"},
     "rejectruntimemsg": {"set_runtime_state"},
     "deleteruntimemsg": {"delete_runtime"},
+    "addfunctionmsg": {"add_function"},
+    "removefunctionmsg": {"delete_function"},
     "submitprocessespecmsg": SUBMITS,
     "submitprocessesmsg": SUBMITS,
     "submitworkflowspecmsg": {"submit_process_graph"},

@@ -40,6 +40,9 @@ OUTCOMES = {
     "approveruntimemsg":       (404, 200, 403, 403, 403, 404, 404),
     "rejectruntimemsg":        (404, 200, 403, 403, 403, 404, 404),
     "deleteruntimemsg":        (404, 200, 403, 403, 403, 404, 404),
+    "addfunctionmsg":          (403, 403, 200, 200, 403, 403, 403),
+    "getfunctionsmsg":         (403, 200, 200, 200, 403, 403, 403),
+    "removefunctionmsg":       (403, 403, 200, 200, 403, 403, 403),
     "submitprocessespecmsg":   (403, 403, 200, 200, 403, 403, 403),
     "submitprocessesmsg":      (403, 403, 200, 200, 403, 403, 403),
     "submitworkflowspecmsg":   (403, 403, 200, 200, 403, 403, 403),
@@ -115,6 +118,8 @@ class World:
         special = {
             "addcolonymsg": {"colony": {"colonyid": new}},
             "addruntimemsg": {"runtime": {"runtimeid": new, "colonyid": self.colony, "name": new}},
+            "addfunctionmsg": {"colonyid": self.colony, "function": {"name": "f"}},
+            "removefunctionmsg": {"colonyid": self.colony, "name": "f"},
             "submitprocessespecmsg": {"spec": {"conditions": {"colonyid": self.colony}}},
             "submitprocessesmsg": {
                 "colonyid": self.colony,

@@ -1,0 +1,40 @@
+"""What the tests let the `python` runtime announce."""
+
+from __future__ import annotations
+
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def shout(
+    text: str, times: Annotated[int, "How often"] = 1, *, loud: bool = True, **words: list[str]
+) -> str:
+    """Say it.
+
+    Loudly.
+    """
+    said = text.upper() if loud else text
+    return " ".join([said] * times + sorted(words))
+
+
+async def kind(text: str, anything, /, *more: float) -> str:
+    return " ".join(type(one).__name__ for one in (text, anything, *more))
+
+
+def unknown(values: Sequence[int], path: Path = Path(), options: dict | None = None) -> None:
+    """Its annotations cannot be evaluated here."""
+
+
+@wraps(shout)
+def wrapped(*args, **kwargs):
+    return shout(*args, **kwargs)
+
+
+def _private() -> None: ...
+
+
+not_callable = 1
