@@ -26,6 +26,7 @@ from colonies.cli.status import Status
 from colonies.core import wire
 from colonies.core.attribute import Attribute
 from colonies.core.errors import Misconfigured
+from colonies.core.function import Argument
 from colonies.core.process import Process
 from colonies.core.wire import ZERO_TIME, wire_name
 
@@ -322,6 +323,9 @@ def text_of(value: Any) -> str:
             return "-" if value == ZERO_TIME else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
         case Attribute():
             return printable(f"{value.key}={value.value}")
+        case Argument():
+            about = f"  # {value.description}" if value.description else ""
+            return printable(f"{value.signature}{about}")
         case list():
             return " ".join(map(text_of, value))
         case _:

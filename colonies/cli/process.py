@@ -19,7 +19,7 @@ from colonies.cli.spec import make_spec, read_pairs, read_spec, read_specs
 from colonies.cli.status import Status, status_of
 from colonies.cli.submitting import TIMEOUT_HELP, Submitted, check_wait, submit_options
 from colonies.cli.waiting import Patience, ended, wait_for_end
-from colonies.core.errors import Conflict, NotFound, TimedOut
+from colonies.core.errors import Conflict, Malformed, NotFound, TimedOut
 from colonies.core.explanation import Explanation
 from colonies.core.history import Event
 from colonies.core.process import Process, ProcessSpec, State
@@ -96,7 +96,12 @@ async def run(session: Session, **fields: Any) -> Answer[Submitted]:
     """
     how = {name: fields.pop(name) for name in submitting.OPTIONS}
     spec = make_spec(session.colony_id, fields)
-    return await submitting.submit(session, [spec], **how)
+    try:
+        return await submitting.submit(session, [spec], **how)
+    except Malformed as error:
+        if error.field.endswith((".func", ".runtimetype")):
+            error.add_note("give --type or --only, or a function of `colonies function ls`")
+        raise
 
 
 @process.command("wait")

@@ -20,7 +20,7 @@ async def test_functions_are_listed_and_shown(shell, announced, people):
     assert (await shell("function", "ls", "--json")).answer[0]["args"][0]["type"] == "int"
     ran = await shell("function", "get", "add")
     assert ["description", "Adds."] in ran.rows
-    assert ["args[0].name", "a"] in ran.rows
+    assert ["args", "a:", "int", "#", "one"] in ran.rows
     (answer,) = (await shell("function", "get", "add", "--json")).answer
     assert answer["runtimetype"] == announced.runtime_type
 
@@ -36,7 +36,7 @@ async def test_a_call_needs_no_type_and_wrong_arguments_are_refused(shell, annou
     said = await shell.refuses("process", "run", "add", "x", status=2)
     assert said == 'spec.args[0]: expected int for a, got "x": add(a: int)'
     said = await shell.refuses("process", "run", "ad", "1", status=2)
-    assert said.endswith("No runtime announces 'ad'; did you mean 'add'?")
+    assert "No runtime announces 'ad'; did you mean 'add'?" in said
     said = await shell.refuses(
         "process", "submit", "--spec", "-", stdin=b'{"func": "add"}', status=2
     )

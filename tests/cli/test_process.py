@@ -34,8 +34,8 @@ async def test_a_submitted_call_is_json_if_wanted(shell):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("run", "f"), "Give --type or --only"),
-        (("run", "f", "--only", "*"), "Give --type or --only"),
+        (("run", "f"), "give --type or --only"),
+        (("run", "f", "--only", "*"), "give --type or --only"),
         (("ls", "--count", "101"), "0<=x<=100"),
         (("run", "f", "--type", "t", "--kwarg", "novalue"), "KEY=VALUE"),
         (("run", "f", "--type", "t", "--timeout", "1"), "--timeout is how long to --wait"),
