@@ -312,6 +312,12 @@ def _value(item: Any, field: str) -> Any:
     return attrgetter(field)(item)
 
 
+def _in_short(value: Attribute | Argument) -> str:
+    if isinstance(value, Attribute):
+        return f"{value.key}={value.value}"
+    return f"{value.signature}  # {value.description}" if value.description else value.signature
+
+
 def text_of(value: Any) -> str:
     """Give a value in one line, the same on any screen."""
     match value:
@@ -321,11 +327,8 @@ def text_of(value: Any) -> str:
             return value.name.lower()
         case datetime():
             return "-" if value == ZERO_TIME else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
-        case Attribute():
-            return printable(f"{value.key}={value.value}")
-        case Argument():
-            about = f"  # {value.description}" if value.description else ""
-            return printable(f"{value.signature}{about}")
+        case Attribute() | Argument():
+            return printable(_in_short(value))
         case list():
             return " ".join(map(text_of, value))
         case _:
