@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from colonies.client import Colonies
-from colonies.core.errors import Failure
+from colonies.core.errors import Failure, Malformed
 from colonies.core.function import Argument, Function
 from colonies.core.runtime import Runtime as Member
 
@@ -17,20 +17,27 @@ logger = structlog.get_logger()
 async def announce(colonies: Colonies, member: Member, functions: Sequence[Function]) -> None:
     """Make what the colony knows of us what it is: tell what differs, take back what is no more.
 
-    A hub that refuses is told nothing further; we work all the same.
+    What the hub does not take is left out; we work all the same.
     """
     try:
         known = await colonies.get_functions(member.colony_id, runtime_id=member.runtime_id)
         said = {one.name: _content(one) for one in known}
         for function in functions:
             if said.pop(function.name, None) != _content(function):
-                await colonies.add_function(function, member.colony_id)
+                await _add(colonies, member, function)
         for name in said:
             await colonies.remove_function(name, member.colony_id)
     except Failure as failure:
         logger.warning("functions not announced", error=failure.message)
     else:
         logger.debug("functions announced", count=len(functions))
+
+
+async def _add(colonies: Colonies, member: Member, function: Function) -> None:
+    try:
+        await colonies.add_function(function, member.colony_id)
+    except Malformed as failure:
+        logger.warning("function not announced", func=function.name, error=failure.message)
 
 
 def _content(function: Function) -> tuple[str, list[Argument]]:

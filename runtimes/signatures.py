@@ -54,7 +54,7 @@ def functions_of(module: ModuleType) -> list[Function]:
 
 def describe(name: str, function: Callable[..., Any]) -> Function:
     """Describe a function by its annotations, defaults and docstring."""
-    description = (inspect.getdoc(function) or "")[:LONGEST_DESCRIPTION]
+    description = _clean(inspect.getdoc(function) or "")
     args = [_argument(one) for one in _parameters(function)]
     return Function(name=name, description=description, args=args)
 
@@ -82,7 +82,7 @@ def _value(argument: Argument | None, text: str) -> Any:
 def _parameters(function: Callable[..., Any]) -> Iterable[Parameter]:
     try:
         return inspect.signature(function, eval_str=True).parameters.values()
-    except (AttributeError, NameError, SyntaxError, TypeError):  # known to type checkers alone
+    except Exception:  # noqa: BLE001 - an annotation is code, and some know only type checkers
         return inspect.signature(function).parameters.values()
 
 
@@ -95,7 +95,7 @@ def _argument(parameter: Parameter) -> Argument:
     return Argument(
         name=parameter.name,
         type=_kind(annotation),
-        description=description[:LONGEST_DESCRIPTION],
+        description=_clean(description),
         required=is_required,
         default="" if parameter.default is Parameter.empty else _shown(parameter.default),
         passing=PASSINGS[parameter.kind],
@@ -115,4 +115,9 @@ def _shown(default: Any) -> str:
         text = encode_argument(default)
     except (TypeError, ValueError, RecursionError):
         return ""
-    return text if len(text) <= LONGEST_DEFAULT else ""
+    return text if len(text) <= LONGEST_DEFAULT and text == _clean(text) else ""
+
+
+def _clean(text: str) -> str:
+    """Give text that a hub can keep: not too long, without halves of characters, without NUL."""
+    return text.encode(errors="replace").decode().replace("\0", "")[:LONGEST_DESCRIPTION]

@@ -305,6 +305,33 @@ async def test_a_colony_goes_with_every_table_that_is_part_of_it(crowd, name):
         assert f"DELETE FROM {table}" in QUERIES[name].text
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("list_announcements", {"colony_ids": [COLONY]}),
+        ("list_functions", {"colony_id": COLONY, "runtime_id": "", "name": "", "count": 1000}),
+        ("list_functions", {"colony_id": COLONY, "runtime_id": ME, "name": "f1", "count": 1000}),
+    ],
+)
+async def test_functions_are_those_of_the_colony_and_no_other_is_looked_at(crowd, name, given):
+    """Twenty of ours among 20,000 of other colonies."""
+    transaction = crowd.transaction()
+    await transaction.start()
+    await crowd.execute(
+        "INSERT INTO functions SELECT $1, $2, 'f' || number, '', '[]'::jsonb "
+        "FROM generate_series(1, 20) AS number UNION ALL "
+        "SELECT lpad(number::text, 64, '0'), $2, 'f', '', '[]'::jsonb "
+        "FROM generate_series(1, 20000) AS number",
+        COLONY,
+        ME,
+    )
+    plan = await explain(crowd, name, **given)
+    await transaction.rollback()
+    assert "functions_pkey" in indexes(plan)
+    assert {"functions", "runtimes"} & scanned(plan) == set()
+    assert touched(plan) < 200
+
+
 async def test_what_runs_is_counted_by_the_partial_index(crowd):
     plan = await explain(crowd, "list_running_counts", colony_id=COLONY)
     assert indexes(plan) == {"processes_running"}

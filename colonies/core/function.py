@@ -20,14 +20,19 @@ from colonies.core.wire import Wire
 
 MOST_ARGUMENTS = 100
 
+LONGEST_NAME = 256
+
 LONGEST_DESCRIPTION = 4096
 
 LONGEST_DEFAULT = 256
 
 LONGEST_SHOWN = 40
-"""Characters of a wrong value that are shown."""
+"""Characters of a wrong value, or name, that are shown."""
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+LONGEST_SIGNATURE = 256
+"""Characters of a signature that a refusal shows."""
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
 
 Description = Annotated[str, msgspec.Meta(max_length=LONGEST_DESCRIPTION)]
 
@@ -155,23 +160,23 @@ def check_call(function: Function, args: Sequence[str], kwargs: Mapping[str, str
         field = f"{at}.args[{position}]"
         argument = function.at(position)
         if argument is None:
-            raise _malformed(field, f"expected {position} arguments at most: {function.signature}")
+            raise _malformed(field, f"expected {position} arguments at most: {_shown(function)}")
         _check_value(function, argument, text, field)
         given.add(argument.name)
     for name, text in kwargs.items():
-        field = f"{at}.kwargs.{name}"
+        field = f"{at}.kwargs.{_cut(name)}"
         argument = function.named(name)
         if argument is None:
             raise _malformed(field, _unknown(function, name))
         if name in given and not argument.many:
-            raise _malformed(field, f"{name} is given by position already: {function.signature}")
+            raise _malformed(field, f"{name} is given by position already: {_shown(function)}")
         _check_value(function, argument, text, field)
-        given.add(name)
+        given.add(argument.name)
     for argument in function.args:
         if argument.required and not argument.many and argument.name not in given:
             where = "kwargs" if argument.passing is Passing.NAME else "args"
             raise _malformed(
-                f"{at}.{where}", f"expected a value for {argument.name}: {function.signature}"
+                f"{at}.{where}", f"expected a value for {argument.name}: {_shown(function)}"
             )
 
 
@@ -181,17 +186,24 @@ def _check_value(function: Function, argument: Argument, text: str, field: str) 
     try:
         argument.type.read(text)
     except ValueError as error:
-        shown = text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
-        quoted = json.dumps(shown, ensure_ascii=False)
-        reason = f"{error} for {argument.name}, got {quoted}: {function.signature}"
+        quoted = json.dumps(_cut(text), ensure_ascii=False)
+        reason = f"{error} for {argument.name}, got {quoted}: {_shown(function)}"
         raise _malformed(field, reason) from error
 
 
 def _unknown(function: Function, name: str) -> str:
     known = [one.name for one in function.args if one.passing is not Passing.POSITION]
     near = get_close_matches(name, known, 1)
-    hint = f", did you mean {near[0]}?" if near else f": {function.signature}"
+    hint = f", did you mean {near[0]}?" if near else f": {_shown(function)}"
     return f"{function.name} has no such argument{hint}"
+
+
+def _shown(function: Function) -> str:
+    return _cut(function.signature, LONGEST_SIGNATURE)
+
+
+def _cut(text: str, length: int = LONGEST_SHOWN) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _malformed(field: str, reason: str) -> Malformed:

@@ -14,7 +14,7 @@ from time import monotonic
 import msgspec
 
 from colonies.core.errors import Malformed
-from colonies.core.function import Argument, Function, check_call
+from colonies.core.function import LONGEST_NAME, Argument, Function, check_call
 from colonies.core.process import ProcessSpec
 from colonies.server.db import Statements
 from colonies.server.members import Members
@@ -106,9 +106,9 @@ def _only_type(
         reason = f"runtimes of several types announce {func!r}, choose one: {types}"
     else:
         field = f"{at}.func"
-        near = get_close_matches(func, announced, 1)
+        near = get_close_matches(func[:LONGEST_NAME], announced, 1)
         hint = f"did you mean {near[0]!r}?" if near else "say which: conditions.runtimetype"
-        reason = f"who may run it? No runtime announces {func[:256]!r}; {hint}"
+        reason = f"who may run it? No runtime announces {func[:LONGEST_NAME]!r}; {hint}"
     raise Malformed(f"{field}: {reason}", field=field)
 
 

@@ -101,6 +101,8 @@ def test_a_call_that_fits_passes(function, args, kwargs):
         (ADD, ["1"], {"zzz": "1"}, "spec.kwargs.zzz", "m:add has no such argument: m:add("),
         (ADD, ["1" * 50 + "x"], {}, "spec.args[0]", f'got "{"1" * 39}…"'),
         (ANYTHING, [], {}, "spec.args", "expected a value for first"),
+        (ANYTHING, [], {"first": "1"}, "spec.args", "expected a value for first"),
+        (ADD, ["1"], {"z" * 99: "1"}, f"spec.kwargs.{'z' * 39}…", "m:add has no such argument"),
         (ANYTHING, ["x", "y"], {}, "spec.args[1]", 'expected float for rest, got "y"'),
         (Function(name="f"), ["x"], {}, "spec.args[0]", "expected 0 arguments at most: f()"),
         (Function(name="f", args=[Argument(name="a", passing=Passing.NAME)]), [], {},

@@ -34,6 +34,10 @@ def wrapped(*args, **kwargs):
     return shout(*args, **kwargs)
 
 
+def odd(text="\ud800", *, number=float("nan"), any_=object()):  # noqa: B008
+    """Half a character: \ud800, and \0."""
+
+
 def _private() -> None: ...
 
 

@@ -33,9 +33,15 @@ def test_annotations_that_only_type_checkers_know_mean_anything():
     assert [one.default for one in function.args] == ["", "", "null"]
 
 
+def test_what_a_hub_cannot_keep_is_not_said():
+    function = describe("m:odd", announced.odd)
+    assert function.description == "Half a character: ?, and ."
+    assert [one.default for one in function.args] == ["", "NaN", ""]
+
+
 def test_a_module_offers_its_public_functions():
     offered = [one.name.partition(":")[2] for one in functions_of(announced)]
-    assert offered == ["shout", "kind", "unknown", "wrapped"]
+    assert offered == ["shout", "kind", "unknown", "wrapped", "odd"]
 
 
 def test_a_module_may_say_what_it_offers(monkeypatch):

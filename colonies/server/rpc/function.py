@@ -64,7 +64,7 @@ async def add_function(call: Call, msg: AddFunction, runtime: Runtime) -> Functi
         **call.intent.parameters,
     )
     if added is None:
-        raise Conflict(f"a runtime announces {MAX_FUNCTIONS} functions at most")
+        raise Conflict(f"a runtime that is let in announces {MAX_FUNCTIONS} functions at most")
     call.members.forget()
     return added
 
