@@ -295,14 +295,15 @@ async def test_orphans_are_looked_for_a_colony_at_a_time(crowd):
     assert touched(plan) < 50
 
 
-@pytest.mark.parametrize("name", ["delete_colony", "delete_orphans"])
+@pytest.mark.parametrize("name", ["delete_colony", "delete_orphans", "delete_everything"])
 async def test_a_colony_goes_with_every_table_that_is_part_of_it(crowd, name):
     tables = await crowd.fetch(
         "SELECT table_name FROM information_schema.columns "
         "WHERE column_name = 'colony_id' AND table_schema = 'public'"
     )
     for table in {row["table_name"] for row in tables} - {"colonies"}:
-        assert f"DELETE FROM {table}" in QUERIES[name].text
+        change = rf"(DELETE FROM|TRUNCATE [\w\s,]*)\s{table}\b"
+        assert re.search(change, QUERIES[name].text)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ WITH {once},
 DELETE FROM colonies WHERE colony_id = :colony_id;
 
 -- part: everything
-colonies, runtimes, processes, attributes, process_graphs, crons, generators, generator_args,
-requests
+colonies, runtimes, functions, processes, attributes, process_graphs, crons, generators,
+generator_args, requests
 
 -- name: lock_everything
 -- Nobody else reads or writes until the transaction is over.
