@@ -202,7 +202,7 @@ def painted(text: str) -> str:
 
 def is_terminal(stream: Any) -> bool:
     """Whether people look at what is written there."""
-    is_tty: bool = stream.isatty()
+    is_tty: bool = stream is not None and stream.isatty()  # None is one that was closed
     return is_tty and os.environ.get("TERM") != "dumb"
 
 

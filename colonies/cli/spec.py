@@ -28,6 +28,12 @@ T = TypeVar("T")
 LONGEST_SHOWN = 40
 """Characters of a wrong value that are shown."""
 
+_ELSEWHERE = {
+    (ProcessSpec, "processspecs"): "; this is a workflow: colonies workflow submit",
+    (WorkflowSpec, "func"): "; this is a process: colonies process submit",
+}
+"""Hints for a file that was given to the wrong command."""
+
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -102,7 +108,12 @@ def make_spec(colony_id: str, fields: dict[str, Any]) -> ProcessSpec:
     of_conditions = {
         name: fields.pop(name) for name in Conditions.__struct_fields__ & fields.keys()
     }
-    return ProcessSpec(conditions=Conditions(colony_id=colony_id, **of_conditions), **fields)
+    conditions = Conditions(colony_id=colony_id, **_listed(of_conditions))
+    return ProcessSpec(conditions=conditions, **_listed(fields))
+
+
+def _listed(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(one) if isinstance(one, tuple) else one for key, one in fields.items()}
 
 
 def check_whole(spec: ProcessSpec) -> None:
@@ -118,11 +129,15 @@ def _at(place: str) -> Iterator[None]:
         yield
     except Malformed as error:
         raise Malformed(f"{place}: {error}", field=error.field) from error
+    except RecursionError as error:
+        raise Malformed(f"{place}: expected reasonable depth") from error
     except (OSError, Misconfigured) as error:
         raise Misconfigured(f"{place}: {error}") from error
 
 
 def _parse(name: str, raw: bytes) -> Any:
+    if not raw.strip():
+        raise Malformed("expected a spec, but there is nothing in it")
     ending = name.rpartition(".")[2].lower()
     if ending == "toml":
         return _from_toml(raw)
@@ -156,7 +171,7 @@ def _from_yaml(raw: bytes) -> Any:
 def _convert(value: Any, kind: type[T], check: Callable[[T], None] | None) -> T:
     for path, name, known in _unknown_names(value, kind):
         near = get_close_matches(name.lower(), known, 1)
-        hint = f", did you mean {near[0]}?" if near else ""
+        hint = f", did you mean {near[0]}?" if near else _ELSEWHERE.get((kind, name), "")
         raise Malformed(f"{path}: there is no such field{hint}", field=path)
     try:
         converted = wire.decode(wire.encode(value), kind)

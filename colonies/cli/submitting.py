@@ -31,6 +31,8 @@ MOST_SPECS = 1000
 MOST_BYTES = 512 * 1024
 """Specs that go together at most, and their size: half of what a hub takes."""
 
+MOST_COPIES = 1_000_000
+
 MOST_IDS = 20
 """Ids that are shown at a terminal; more only scroll away."""
 
@@ -58,7 +60,7 @@ def submit_options(function: F) -> F:
     )
     count = click.option(
         "--count",
-        type=click.IntRange(1),
+        type=click.IntRange(1, MOST_COPIES),
         metavar="N",
         help="Submit so many of it, and print their ids.",
     )

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from colonies.cli.spec import read_file
+from colonies.cli.spec import read_file, read_spec, read_workflow
 from colonies.core.errors import Malformed
 from colonies.core.process import Conditions, ProcessSpec
 
@@ -116,3 +116,30 @@ async def test_yaml_is_an_extra(bare, tmp_path):
     async with bare.started(*words, str(tmp_path / "spec.toml"), argv=argv) as process:
         out, _ = await process.communicate()
     assert (process.returncode, b"conditions.runtimetype  cli" in out) == (0, True)
+
+
+@pytest.mark.parametrize("text", ["[" * 3000 + "]" * 3000, "args: &a [*a]", '{"a":' * 100_000])
+def test_what_has_no_end_is_refused(text):
+    file = io.BytesIO(text.encode())
+    file.name = "-"
+    with pytest.raises(Malformed, match="depth"):
+        read_spec(None, None, file)
+
+
+@pytest.mark.parametrize("name", ["it.json", "it.yaml", "it.toml", "-"])
+def test_an_empty_file_is_called_that(name):
+    file = io.BytesIO(b" \n")
+    file.name = name
+    with pytest.raises(Malformed, match="nothing in it"):
+        read_spec(None, None, file)
+
+
+def test_a_file_of_another_kind_says_which_command_takes_it():
+    for read, text, hint in (
+        (read_spec, b'{"processspecs": []}', "colonies workflow submit"),
+        (read_workflow, b'{"func": "echo"}', "colonies process submit"),
+    ):
+        file = io.BytesIO(text)
+        file.name = "it.json"
+        with pytest.raises(Malformed, match=hint):
+            read(None, None, file)
