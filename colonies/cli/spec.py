@@ -28,7 +28,7 @@ T = TypeVar("T")
 LONGEST_SHOWN = 40
 """Characters of a wrong value that are shown."""
 
-_ELSEWHERE = {
+_ELSEWHERE: dict[tuple[Any, str], str] = {
     (ProcessSpec, "processspecs"): "; this is a workflow: colonies workflow submit",
     (WorkflowSpec, "func"): "; this is a process: colonies process submit",
 }
@@ -66,7 +66,7 @@ def read_workflow(_ctx: click.Context, _param: click.Parameter, file: Any) -> Wo
 def _check_members(workflow: WorkflowSpec) -> None:
     for number, spec in enumerate(workflow.process_specs):
         try:
-            check_whole(spec)
+            check_member(spec)
         except Malformed as error:
             path = f"processspecs[{number}]"
             raise Malformed(f"{path}: {error}", field=f"{path}.{error.field}") from error
@@ -116,8 +116,17 @@ def _listed(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: list(one) if isinstance(one, tuple) else one for key, one in fields.items()}
 
 
+def check_member(spec: ProcessSpec) -> None:
+    """Refuse a process of a workflow that nobody could run; a hub finds no type for these."""
+    check_whole(spec)
+    conditions = spec.normalised().conditions
+    if not (conditions.runtime_type or conditions.runtime_ids):
+        expected = "conditions.runtimetype or conditions.runtimeids"
+        raise Malformed(f"who may run it? Give {expected}", field="conditions")
+
+
 def check_whole(spec: ProcessSpec) -> None:
-    """Refuse a spec that nobody could run; raise Malformed. Who may run it, the hub may know."""
+    """Refuse a spec that says not what to do; raise Malformed. Who may do it, the hub may know."""
     if not spec.func:
         raise Malformed("func: what shall be done? Give the name of a function", field="func")
 

@@ -73,7 +73,7 @@ def test_a_spec_is_the_same_in_every_format(name, content):
         ("a.yaml", b"args: [yes]", 'args[0]: expected str, got bool true; write "true"'),
         ("a.yaml", b"a: [1", "expected YAML: while parsing"),
         ("a.yaml", b"!!python/object:os.system x", "expected YAML: could not determine"),
-        ("a.yaml", b"", "expected object, got null"),
+        ("a.yaml", b"", "expected a spec, but there is nothing in it"),
         ("a.yaml", b"1: 2", "1: there is no such field"),
         ("a.toml", b"a = ", "expected TOML: Invalid value"),
         ("a.toml", b"conditions.men = 1", "conditions.men: there is no such field, did you mean"),
