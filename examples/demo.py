@@ -91,6 +91,7 @@ async def main(folder: Path) -> None:
     click.echo("Next:")
     click.echo("  make dev                      a hub to play with, and the settings to paste")
     click.echo("  .venv/bin/colonies --help     submit, wait, look, approve")
+    click.echo("  docs/tutorial.md              from a first process to a workflow each morning")
     click.echo("  examples/fibonacci            a generator and a solver of your own")
     click.echo("  docs/runtimes.md              teach a runtime something new")
 

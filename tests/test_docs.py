@@ -150,3 +150,6 @@ async def test_the_demo_shows_the_main_job_and_leaves_nothing():
     text = "\n".join(demo.lines)
     assert "fibonacci(90) = 2880067194370816120" in text
     assert "Next:" in text
+    command, *shown = blocks(ROOT / "docs" / "tutorial.md", "console")[0].splitlines()
+    assert command == "$ make demo"
+    assert {*shown} - {"..."} <= {*demo.lines}
