@@ -53,13 +53,13 @@ class Lookout:
     async def catch_up(self, changes: Mapping[Key, Change]) -> None:
         """Look up what another hub told of, and tell those here whom it concerns."""
         for part in _parts(changes):
-            processes = await self._load(part)
-            for key, process in processes.items():
-                self._hub.relay(process, changes[key].state)
             causes = {
                 process_id: changes[colony_id, process_id].cause for colony_id, process_id in part
             }
+            # First: whoever has lost a process hears of it before the next attempt is on its way.
             await self._look_at_held(self._hub.held(causes), causes)
+            for key, process in (await self._load(part)).items():
+                self._hub.relay(process, changes[key].state)
 
     async def _look_at_queues(self) -> None:
         """Wake runtimes for whatever waits although they are idle: a wake-up went astray."""

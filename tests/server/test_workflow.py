@@ -445,7 +445,7 @@ class TestDelete:
     ):
         await start(a="", b="a")
         await start(c="")
-        await client.acting_as(people.runtime).submit("work")
+        await client.acting_as(people.runtime).submit("work", runtime_type="cli")
         owner = client.acting_as(people.colony_owner)
         await owner.delete_all_process_graphs()
         assert await sql.fetchval("SELECT count(*) FROM processes") == 1
