@@ -141,34 +141,47 @@ async def _submit(
     db: Statements, asked: Sequence[Submission], promised: Mapping[str, Taker]
 ) -> list[Times]:
     planned = [one for submission in asked for one in submission.planned]
-    specs = [one.spec for one in planned]
-    conditions = [spec.conditions for spec in specs]
     environment = [attribute for one in planned for attribute in one.environment]
     return await db.fetch_all(
         Times,
         "submit_assigned_processes" if promised else "submit_processes",
-        colony_ids=[each.colony_id for each in conditions],
+        colony_ids=[one.spec.conditions.colony_id for one in planned],
         process_ids=[one.process_id for one in planned],
         first_ids=[each.planned[0].process_id for each in asked for _ in each.planned],
-        specs=[wire.encode(spec).decode() for spec in specs],
-        runtime_types=[each.runtime_type for each in conditions],
-        runtime_ids=[_json(each.runtime_ids) for each in conditions],
-        cores=[each.cores for each in conditions],
-        mem=[each.mem for each in conditions],
-        gpus=[each.gpus for each in conditions],
-        priorities=[spec.priority for spec in specs],
-        max_wait_times=[spec.max_wait_time for spec in specs],
-        max_exec_times=[spec.max_exec_time for spec in specs],
-        max_retries=[spec.max_retries for spec in specs],
-        leases=[spec.lease or USUAL_LEASE for spec in specs],
         env_colony_ids=[attribute.target_colony_id for attribute in environment],
-        env_process_ids=[attribute.target_id for attribute in environment],
-        env_ids=[attribute.attribute_id for attribute in environment],
-        env_keys=[attribute.key for attribute in environment],
-        env_values=[attribute.value for attribute in environment],
+        **spec_columns([one.spec for one in planned]),
+        **environment_columns(environment),
         **_intents(each.intent for each in asked for _ in each.planned),
         **(_terms([promised.get(one.process_id) for one in planned]) if promised else {}),
     )
+
+
+def spec_columns(specs: Sequence[ProcessSpec]) -> dict[str, list[Any]]:
+    """Give what statements decide by, beside the specs as they are kept, as columns."""
+    conditions = [spec.conditions for spec in specs]
+    return {
+        "specs": [_json(spec) for spec in specs],
+        "runtime_types": [each.runtime_type for each in conditions],
+        "runtime_ids": [_json(each.runtime_ids) for each in conditions],
+        "cores": [each.cores for each in conditions],
+        "mem": [each.mem for each in conditions],
+        "gpus": [each.gpus for each in conditions],
+        "priorities": [spec.priority for spec in specs],
+        "max_wait_times": [spec.max_wait_time for spec in specs],
+        "max_exec_times": [spec.max_exec_time for spec in specs],
+        "max_retries": [spec.max_retries for spec in specs],
+        "leases": [spec.lease or USUAL_LEASE for spec in specs],
+    }
+
+
+def environment_columns(environment: Sequence[Attribute]) -> dict[str, list[str]]:
+    """Give the environment of processes as columns, but for their colonies."""
+    return {
+        "env_process_ids": [one.target_id for one in environment],
+        "env_ids": [one.attribute_id for one in environment],
+        "env_keys": [one.key for one in environment],
+        "env_values": [one.value for one in environment],
+    }
 
 
 def _terms(takers: Sequence[Taker | None]) -> dict[str, Any]:
@@ -296,5 +309,5 @@ def _intents(intents: Iterable[Intent]) -> dict[str, list[str]]:
     }
 
 
-def _json(texts: list[str]) -> str:
-    return wire.encode(texts).decode()
+def _json(value: object) -> str:
+    return wire.encode(value).decode()

@@ -13,10 +13,8 @@ from difflib import get_close_matches
 import msgspec
 
 from colonies.core import wire
-from colonies.core.attribute import Attribute
 from colonies.core.errors import Conflict, Malformed, NotFound
 from colonies.core.process import (
-    USUAL_LEASE,
     Process,
     ProcessSpec,
     State,
@@ -30,6 +28,7 @@ from colonies.server import graph as graphs
 from colonies.server.db import Database, Statements, Transaction
 from colonies.server.intent import NOBODYS, Intent
 from colonies.server.lifecycle import Assignment
+from colonies.server.moves import environment_columns, spec_columns
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -70,7 +69,7 @@ async def submit(
         on_failure=workflow.on_failure,
         root_input=list(root_input),
         **_columns(planned),
-        **_environment_columns(environment),
+        **environment_columns(environment),
         **intent.parameters,
     )
     return Submitted(graph, _roots(graph, planned, list(root_input)))
@@ -101,8 +100,8 @@ async def add_child(
             process_graph_id=parent.process_graph_id,
             child_id=child,
             wait_for_parents=wait_for_parents,
-            **_spec_columns([kept]),
-            **_environment_columns(environment),
+            **spec_columns([kept]),
+            **environment_columns(environment),
             **intent.parameters,
         )
         if not members:
@@ -207,39 +206,13 @@ async def _lock(tx: Transaction, graph: ProcessGraph, intent: Intent) -> State:
     return State(rows[0][0])
 
 
-def _spec_columns(specs: Sequence[ProcessSpec]) -> dict[str, list[object]]:
-    conditions = [spec.conditions for spec in specs]
-    return {
-        "specs": [_json(spec) for spec in specs],
-        "runtime_types": [each.runtime_type for each in conditions],
-        "runtime_ids": [_json(each.runtime_ids) for each in conditions],
-        "cores": [each.cores for each in conditions],
-        "mem": [each.mem for each in conditions],
-        "gpus": [each.gpus for each in conditions],
-        "priorities": [spec.priority for spec in specs],
-        "max_wait_times": [spec.max_wait_time for spec in specs],
-        "max_exec_times": [spec.max_exec_time for spec in specs],
-        "max_retries": [spec.max_retries for spec in specs],
-        "leases": [spec.lease or USUAL_LEASE for spec in specs],
-    }
-
-
 def _columns(planned: Sequence[Planned]) -> dict[str, list[object]]:
     return {
         "process_ids": [one.process_id for one in planned],
         "parents": [_json(one.parents) for one in planned],
         "children": [_json(one.children) for one in planned],
         "missing": [len(one.parents) for one in planned],
-        **_spec_columns([one.spec for one in planned]),
-    }
-
-
-def _environment_columns(environment: Sequence[Attribute]) -> dict[str, list[str]]:
-    return {
-        "env_process_ids": [one.target_id for one in environment],
-        "env_ids": [one.attribute_id for one in environment],
-        "env_keys": [one.key for one in environment],
-        "env_values": [one.value for one in environment],
+        **spec_columns([one.spec for one in planned]),
     }
 
 

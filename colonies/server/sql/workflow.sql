@@ -10,7 +10,9 @@ WITH once AS (
     INSERT INTO requests (caller, request, digest, time, process_id)
     SELECT :caller, :request, :digest, now(), :process_graph_id WHERE :request <> ''
 ), asked AS MATERIALIZED (
-    SELECT * FROM unnest(
+    SELECT *, :colony_id AS colony_id,
+           statement_timestamp() + place * interval '1 microsecond' AS time
+    FROM unnest(
         :process_ids::text[], :specs::text[], :runtime_types::text[], :runtime_ids::text[],
         :cores::integer[], :mem::integer[], :gpus::integer[], :priorities::integer[],
         :max_wait_times::integer[], :max_exec_times::integer[], :max_retries::integer[],
@@ -19,16 +21,9 @@ WITH once AS (
         process_id, spec, runtime_type, runtime_ids, cores, mem, gpus, priority, max_wait_time,
         max_exec_time, max_retries, lease, parents, children, missing_parents, place)
 ), submitted AS (
-    INSERT INTO processes (colony_id, process_id, state, submission_time, wait_deadline, spec,
-                           runtime_type, runtime_ids, cores, mem, gpus, priority, max_wait_time,
-                           max_exec_time, max_retries, lease, process_graph_id, parents, children,
-                           missing_parents, wait_for_parents, input)
-    SELECT :colony_id, process_id, 0, statement_timestamp() + place * interval '1 microsecond',
-           CASE WHEN max_wait_time > 0
-                THEN statement_timestamp() + place * interval '1 microsecond'
-                     + make_interval(secs => max_wait_time) END,
-           spec::json, runtime_type, {texts_of_runtime_ids}, cores, mem, gpus, priority,
-           max_wait_time, max_exec_time, max_retries, lease, :process_graph_id,
+    INSERT INTO processes (state, {columns}, process_graph_id, parents, children, missing_parents,
+                           wait_for_parents, input)
+    SELECT 0, {values}, :process_graph_id,
            ARRAY(SELECT json_array_elements_text(parents::json)),
            ARRAY(SELECT json_array_elements_text(children::json)),
            missing_parents, missing_parents > 0,
@@ -264,16 +259,12 @@ WITH parent AS (
     WHERE {attempt} AND cancelled_by = '' AND process_graph_id = :process_graph_id
     RETURNING colony_id, process_id
 ), done AS (
-    INSERT INTO processes (colony_id, process_id, state, submission_time, wait_deadline, spec,
-                           runtime_type, runtime_ids, cores, mem, gpus, priority, max_wait_time,
-                           max_exec_time, max_retries, lease, process_graph_id, parents,
-                           missing_parents, wait_for_parents)
-    SELECT colony_id, :child_id, 0, now(),
-           CASE WHEN max_wait_time > 0 THEN now() + make_interval(secs => max_wait_time) END,
-           spec::json, runtime_type, {texts_of_runtime_ids}, cores, mem, gpus, priority,
-           max_wait_time, max_exec_time, max_retries, lease, :process_graph_id,
-           ARRAY[process_id], :wait_for_parents::boolean::integer, :wait_for_parents::boolean
-    FROM parent, unnest(
+    INSERT INTO processes (state, {columns}, process_graph_id, parents, missing_parents,
+                           wait_for_parents)
+    SELECT 0, {values}, :process_graph_id,
+           ARRAY[parent_id], :wait_for_parents::boolean::integer, :wait_for_parents::boolean
+    FROM (SELECT colony_id, :child_id::text AS process_id, process_id AS parent_id, now() AS time
+          FROM parent) AS child, unnest(
         :specs::text[], :runtime_types::text[], :runtime_ids::text[], :cores::integer[],
         :mem::integer[], :gpus::integer[], :priorities::integer[], :max_wait_times::integer[],
         :max_exec_times::integer[], :max_retries::integer[], :leases::integer[]
