@@ -12,10 +12,9 @@ from msgspec.structs import replace
 from colonies.client.connection import Connection
 from colonies.core.envelope import open_reply
 from colonies.core.errors import Failure
-from tests.faults.drivers import Station, Submitter
+from tests.faults.drivers import Station
 from tests.faults.world import (
     TIMES,
-    TYPE,
     HubProgram,
     World,
     explain,
@@ -24,6 +23,7 @@ from tests.faults.world import (
     schedule,
     world_on,
 )
+from tests.faults.writers import open_submitters, write_on
 from tests.pair import Pair
 
 ROUNDS = 2 * TIMES
@@ -54,24 +54,8 @@ async def test_nothing_is_lost_when_a_standby_is_promoted(tmp_path):
         ]
         working = [asyncio.create_task(station.run()) for station in stations]
         is_over = asyncio.Event()
-        writers = [
-            stack.enter_context(
-                Submitter(
-                    f"w{number}",
-                    await stack.enter_async_context(colony.connect(colony.runtimes[0])),
-                    colony.folder,
-                )
-            )
-            for number in range(WRITERS)
-        ]
-
-        async def go_on(writer: Submitter) -> None:
-            while not is_over.is_set():
-                options = {"runtime_type": TYPE, "max_retries": -1, "lease": 10}
-                await writer.submit(work.uniform(0, 0.05), **options)
-                await pause(work.uniform(0, 0.1))
-
-        writing = [asyncio.create_task(go_on(one)) for one in writers]
+        writers = await open_submitters(stack, colony, [colony.runtimes[0]] * WRITERS)
+        writing = [asyncio.create_task(write_on(one, work, is_over)) for one in writers]
         said: Counter[str] = Counter()
         asking = asyncio.create_task(ask_on(colony, is_over, said))
         times = []

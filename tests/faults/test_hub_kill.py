@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults.drivers import Station, Submitter
 from tests.faults.world import TIMES, TYPE, explain, pause, report, schedule, world
+from tests.faults.writers import open_submitters
 
 RUNTIMES = 40
 SUBMITTERS = 8
@@ -38,16 +39,7 @@ async def test_nothing_is_lost_when_the_hub_is_killed(tmp_path, record_property)
         working = [asyncio.create_task(station.run()) for station in stations]
         is_over = asyncio.Event()
         room = asyncio.Semaphore(BACKLOG)
-        submitters = [
-            stack.enter_context(
-                Submitter(
-                    f"s{number}",
-                    await stack.enter_async_context(colony.connect(colony.runtimes[number])),
-                    colony.folder,
-                )
-            )
-            for number in range(SUBMITTERS)
-        ]
+        submitters = await open_submitters(stack, colony, colony.runtimes[:SUBMITTERS])
 
         async def go_on(submitter: Submitter) -> None:
             options = {"runtime_type": TYPE, "max_retries": -1, "lease": LEASE}
