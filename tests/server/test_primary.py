@@ -45,6 +45,13 @@ async def colonies(db):
     return len(await db.fetch_rows("list_colonies"))
 
 
+async def added(db):
+    """Wait for what a server still does though nobody asks for it any more."""
+    async with asyncio.timeout(LONG):
+        while not await colonies(db):
+            pass
+
+
 async def refused(db):
     """Ask for something until the database is away."""
     with suppress(Unavailable):
@@ -127,9 +134,7 @@ async def test_what_is_given_up_is_not_done_before_the_standby_has_it(servers, d
         assert await colonies(db) == 0
     finally:
         servers.standby.thaw()
-    async with asyncio.timeout(LONG):
-        while not await colonies(db):
-            pass
+    await added(db)
     await hasty.close()
 
 
@@ -148,6 +153,7 @@ async def test_so_it_is_when_whoever_asked_has_gone(servers, db):
         assert await colonies(db) == 0
     finally:
         servers.standby.thaw()
+    await added(db)
 
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
