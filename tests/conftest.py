@@ -89,6 +89,11 @@ def people() -> People:
     return People()
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Give the workers of ``-n auto``: two more than cores, as tests wait most of their time."""
+    return (os.cpu_count() or 1) + 2
+
+
 def pytest_configure(config):
     # Else programs started here ignore Ctrl-C if the tests run in the background of a shell.
     signal.signal(signal.SIGINT, signal.default_int_handler)

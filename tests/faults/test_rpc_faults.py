@@ -26,7 +26,7 @@ from tests.faults.fault import ALWAYS, Fault, Kind, Message
 from tests.faults.proxy import FaultProxy
 from tests.server.doors import LONG, noticed, until
 
-TRY = 0.3
+TRY = 0.1
 """Seconds after which the client asks again."""
 
 pytestmark = pytest.mark.settings(timeout=20.0)
