@@ -26,8 +26,8 @@ from tests.faults.fault import ALWAYS, Fault, Kind, Message
 from tests.faults.proxy import FaultProxy
 from tests.server.doors import LONG, noticed, until
 
-TRY = 0.1
-"""Seconds after which the client asks again."""
+TRY = 0.3
+"""Seconds after which a client asks again that would get no answer in any other way."""
 
 pytestmark = pytest.mark.settings(timeout=20.0)
 
@@ -224,6 +224,7 @@ CASES = [
 
 NEVER_CAME = (Kind.DROP_REQUEST, Kind.RESET_MID_FRAME)
 UNHEARD = (Kind.DROP_REPLY, Kind.RESET_AFTER_REQUEST)
+ANSWERED = (Kind.DUPLICATE, Kind.TRICKLE)
 
 
 @pytest.fixture
@@ -239,9 +240,11 @@ def door(request) -> str:
 
 
 @pytest.fixture
-def there(proxy, settings):
-    """Settings of who asks through faults."""
-    return replace(settings, server_port=proxy.port, try_timeout=TRY)
+def there(proxy, settings, request):
+    """Settings of who asks through faults, in no hurry where an answer comes however slowly."""
+    kind = getattr(request.node, "callspec", None) and request.node.callspec.params.get("kind")
+    patience = QUICKLY if kind in ANSWERED else TRY
+    return replace(settings, server_port=proxy.port, try_timeout=patience)
 
 
 @pytest.fixture

@@ -31,9 +31,25 @@ async def db(servers):
     await db.open()
     await bring_up_to_date(db)
     yield db
+    await at_rest(servers.primary)
     async with db.transaction() as tx:
         await tx.run_script("DELETE FROM colonies")
     await db.close()
+
+
+async def at_rest(server):
+    """Wait until a server does nothing any more for those who have given up on it."""
+    watching = await server.connect()
+    async with asyncio.timeout(LONG):
+        while await watching.fetchval(BUSY):
+            pass
+    await watching.close()
+
+
+BUSY = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid()
+"""
 
 
 async def add_colony(db):
@@ -43,13 +59,6 @@ async def add_colony(db):
 
 async def colonies(db):
     return len(await db.fetch_rows("list_colonies"))
-
-
-async def added(db):
-    """Wait for what a server still does though nobody asks for it any more."""
-    async with asyncio.timeout(LONG):
-        while not await colonies(db):
-            pass
 
 
 async def refused(db):
@@ -134,7 +143,9 @@ async def test_what_is_given_up_is_not_done_before_the_standby_has_it(servers, d
         assert await colonies(db) == 0
     finally:
         servers.standby.thaw()
-    await added(db)
+    async with asyncio.timeout(LONG):
+        while not await colonies(db):
+            pass
     await hasty.close()
 
 
@@ -153,7 +164,6 @@ async def test_so_it_is_when_whoever_asked_has_gone(servers, db):
         assert await colonies(db) == 0
     finally:
         servers.standby.thaw()
-    await added(db)
 
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
