@@ -73,6 +73,8 @@ async def full(full_url) -> AsyncIterator[asyncpg.Connection]:
     ("name", "given", "index", "most"),
     [
         ("list_crons_due", {"next_run": ZERO_TIME, "cron_id": "", "count": 50}, "crons_due", 500),
+        ("get_seconds_to_recurring", {"within": 5.0}, "crons_due", 30),
+        ("get_seconds_to_recurring", {"within": 5.0}, "generators_due", 30),
         ("lock_cron", {"cron_id": "c7"}, "crons_pkey", 10),
         ("get_cron", {"cron_id": "c7"}, "crons_pkey", 20),
         ("list_crons", {"count": 100}, "crons_name_key", 500),

@@ -18,6 +18,7 @@ from platformdirs import user_data_path
 
 from colonies.core.cluster import Node
 from colonies.core.errors import Misconfigured, Unavailable
+from colonies.server.agenda import Agenda
 from colonies.server.db import Database
 from colonies.server.dispatch import Dispatcher
 from colonies.server.duties import duties
@@ -129,6 +130,7 @@ class Server:
         self.news = News()
         self.hub = Hub(self.news, Limits(settings.max_running, settings.max_runtime_running))
         self.metrics = Metrics.create()
+        self.agenda: Agenda
         self.ticker: Ticker
         self.leader: Leader
         self.turns: Turns
@@ -146,6 +148,7 @@ class Server:
             self._schema = await bring_up_to_date(self.db)
             if self.settings.database_direct_url:
                 await check_settings(self.db)
+            self.agenda = Agenda(self.db, tell=self.news.recur)
             lookout = Lookout(self.db, self.hub)
             self.ticker = Ticker(
                 self.db,
@@ -202,7 +205,8 @@ class Server:
         return db
 
     def _make_peers(self, lookout: Lookout, members: Members) -> Peers:
-        self.leader = Leader(self.hub.id, duties(self.db, self.hub, self.settings, self.metrics))
+        every = duties(self.db, self.hub, self.settings, self.metrics, self.agenda)
+        self.leader = Leader(self.hub.id, every)
         host = socket.gethostname()
         return Peers(
             self.db,
@@ -214,6 +218,7 @@ class Server:
             ),
             lookout=lookout,
             leader=self.leader,
+            agenda=self.agenda,
         )
 
     async def _start_serving(
@@ -224,6 +229,7 @@ class Server:
             db=self.db,
             hub=self.hub,
             members=members,
+            agenda=self.agenda,
             turns=self.turns,
             settings=self.settings,
             metrics=self.metrics,

@@ -14,6 +14,7 @@ from colonies.server.intent import NOBODYS, Intent
 from colonies.settings import Settings
 
 if TYPE_CHECKING:
+    from colonies.server.agenda import Agenda
     from colonies.server.db import Database
     from colonies.server.functions import Functions
     from colonies.server.hub import Hub
@@ -92,6 +93,7 @@ class Call:
     quotas: Quotas
     turns: Turns
     functions: Functions
+    agenda: Agenda
     caller: str = ""
     id: str = ""
     intent: Intent = NOBODYS

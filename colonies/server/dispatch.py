@@ -32,6 +32,7 @@ from colonies.core.errors import (
     UnknownType,
 )
 from colonies.core.identity import recover
+from colonies.server.agenda import Agenda
 from colonies.server.call import Call, Peer
 from colonies.server.db import Database
 from colonies.server.functions import Functions
@@ -72,6 +73,7 @@ class Dispatcher:
         db: Database,
         hub: Hub,
         members: Members,
+        agenda: Agenda,
         turns: Turns,
         settings: Settings,
         metrics: Metrics,
@@ -80,6 +82,7 @@ class Dispatcher:
         self._db = db
         self._hub = hub
         self._members = members
+        self._agenda = agenda
         self._turns = turns
         self._quotas = Quotas(db, settings)
         self._functions = Functions(db, members)
@@ -103,6 +106,7 @@ class Dispatcher:
             self._quotas,
             self._turns,
             self._functions,
+            self._agenda,
         )
         rpc = UNKNOWN
         failure: Failure | None = None

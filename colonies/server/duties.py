@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from colonies.server import cron, generator, lifecycle, retention
+from colonies.server.agenda import Agenda, Kind
 from colonies.server.db import Database
 from colonies.server.hub import Hub
 from colonies.server.leader import Duty
@@ -17,13 +18,24 @@ REQUESTS_KEPT = 3600.0
 """Seconds that a request is remembered: far longer than anybody goes on repeating it."""
 
 
-def duties(db: Database, hub: Hub, settings: Settings, metrics: Metrics) -> list[Duty]:
+def duties(
+    db: Database, hub: Hub, settings: Settings, metrics: Metrics, agenda: Agenda
+) -> list[Duty]:
     """Give everything that the leader does, and how often."""
     keep = retention.Keep.of(settings)
     quotas = Quotas(db, settings)
+
+    async def run_crons() -> None:
+        if await agenda.is_due(Kind.CRON):
+            await cron.run_due(db, hub, quotas)
+
+    async def use_generators() -> None:
+        if await agenda.is_due(Kind.GENERATOR):
+            await generator.run_due(db, hub, quotas)
+
     return [
-        Duty("crons", settings.tick, lambda: cron.run_due(db, hub, quotas)),
-        Duty("generators", settings.tick, lambda: generator.run_due(db, hub, quotas)),
+        Duty("crons", settings.tick, run_crons),
+        Duty("generators", settings.tick, use_generators),
         Duty(
             "forget requests",
             FORGET_PERIOD,

@@ -19,6 +19,7 @@ from colonies.core.process import Process
 from colonies.core.wire import ZERO_TIME, Time
 from colonies.core.workflow import MAX_MEMBERS, WorkflowSpec, read_workflow
 from colonies.server import workflow
+from colonies.server.agenda import Agenda
 from colonies.server.db import Database, Statements, Transaction, seen_before
 from colonies.server.hub import Hub
 from colonies.server.intent import Intent
@@ -42,13 +43,15 @@ class Packing(msgspec.Struct, frozen=True):
     intent: Intent
 
 
-async def pack(db: Statements, packing: Packing) -> None:
+async def pack(db: Statements, packing: Packing, agenda: Agenda) -> None:
     """Add an argument to a generator; raise NotFound if there is none, OverQuota if it is full."""
-    if failure := await db.batched(_pack_all, packing):
+    if failure := await db.batched(_pack_all, packing, agenda):
         raise failure
 
 
-async def _pack_all(db: Statements, asked: Sequence[Packing]) -> list[Failure | None]:
+async def _pack_all(
+    db: Statements, asked: Sequence[Packing], agenda: Agenda
+) -> list[Failure | None]:
     """Add arguments in order, each for itself; give what was wrong with each, if so."""
     outcomes = await db.fetch_rows(
         "add_generator_args",
@@ -61,7 +64,9 @@ async def _pack_all(db: Statements, asked: Sequence[Packing]) -> list[Failure | 
         more_bytes=ARGUMENT_BYTES,
         most_bytes=MAX_PACKED_BYTES,
     )
-    return [_failure(one, *outcome) for one, outcome in zip(asked, outcomes, strict=True)]
+    if any(is_sooner for *_, is_sooner in outcomes):
+        agenda.change()
+    return [_failure(one, *outcome) for one, (*outcome, _) in zip(asked, outcomes, strict=True)]
 
 
 def _failure(one: Packing, is_there: bool, has_room: bool, is_packed: bool) -> Failure | None:  # noqa: FBT001 - a row of the statement

@@ -40,12 +40,14 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one hub says to all others; whoever hears it knows that it is there.
 
     Processes that changed or were deleted, and runtimes that were shut out, by colony; an empty id
-    is all of them. ``look`` says that there was more than can be told.
+    is all of them. ``recurs`` says that something recurs sooner than the leader may know, ``look``
+    that there was more than can be told.
     """
 
     hub: str
     beat: str = ""
     members: bool = False
+    recurs: bool = False
     look: bool = False
     changed: dict[str, list[Change]] = {}
     shut_out: list[tuple[str, str]] = []
@@ -60,8 +62,7 @@ class News:
         self._changed: dict[tuple[str, str], Change] = {}
         self._shut_out: dict[tuple[str, str], None] = {}
         self._removed: dict[tuple[str, str], None] = {}
-        self._members = False
-        self._look = False
+        self._members = self._recurs = self._look = False
         self._came = asyncio.Event()
 
     def change(self, process: Process, cause: Cause) -> None:
@@ -94,11 +95,17 @@ class News:
             self._members = True
             self._stir()
 
+    def recur(self) -> None:
+        """Note that something recurs sooner than whoever leads may know."""
+        if self.is_wanted:
+            self._recurs = True
+            self._stir()
+
     def overflow(self) -> None:
         """Give up telling what happened; the others shall look for themselves."""
         self.clear()
         if self.is_wanted:
-            self._members = self._look = True
+            self._members = self._recurs = self._look = True
             self._came.set()
 
     def clear(self) -> None:
@@ -106,7 +113,7 @@ class News:
         self._changed.clear()
         self._shut_out.clear()
         self._removed.clear()
-        self._members = self._look = False
+        self._members = self._recurs = self._look = False
 
     async def wait(self) -> None:
         """Wait until there is something to tell."""
@@ -116,8 +123,10 @@ class News:
         """Give all there is to tell, as payloads of notifications."""
         self._came.clear()
         notices = []
-        if self._members or self._look:
-            notices.append(Notice(hub_id, members=self._members, look=self._look))
+        if self._members or self._recurs or self._look:
+            notices.append(
+                Notice(hub_id, members=self._members, recurs=self._recurs, look=self._look)
+            )
         notices += [Notice(hub_id, shut_out=part) for part in _parts(list(self._shut_out))]
         # Sorted by colony, so that few notices name it.
         for part in _parts(sorted(self._changed)):

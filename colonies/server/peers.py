@@ -23,6 +23,7 @@ from colonies.core import wire
 from colonies.core.cluster import Node
 from colonies.core.errors import Forbidden, Malformed, Unavailable
 from colonies.core.process import State
+from colonies.server.agenda import Agenda
 from colonies.server.db import Database, Session
 from colonies.server.hub import Hub
 from colonies.server.leader import Leader
@@ -67,6 +68,7 @@ class Peers:
         node: Node,
         lookout: Lookout,
         leader: Leader,
+        agenda: Agenda,
     ) -> None:
         self._db = db
         self._hub = hub
@@ -75,6 +77,7 @@ class Peers:
         self._node = node
         self._lookout = lookout
         self._leader = leader
+        self._agenda = agenda
         self._others: set[str] = set()
         self._beat = ""
         self._is_beat_heard = asyncio.Event()
@@ -141,6 +144,7 @@ class Peers:
                 logger.info("hub hears again")
                 self._db.reconnect()  # the server may be another
                 self._members.forget_here()  # what has changed meanwhile
+                self._agenda.ask_again()
                 self._look_again()  # at what happened meanwhile
             self._tried.set()
             with suppress(TimeoutError):
@@ -196,8 +200,14 @@ class Peers:
             return
         if notice.hub not in self._others:
             self._meet(self._others | {notice.hub})
+        self._learn(notice)
+
+    def _learn(self, notice: Notice) -> None:
+        """Act on what another hub says, or note to look it up."""
         if notice.members:
             self._members.forget_here()
+        if notice.recurs:
+            self._agenda.ask_again()
         if notice.look:
             self._look_again()
         for colony_id, runtime_id in notice.shut_out:

@@ -156,7 +156,7 @@ async def test_the_same_request_twice_in_one_statement_is_packed_once(server, me
         for arg, request in (("a", "1"), ("b", "2"), ("a", "1"), ("c", ""), ("c", ""))
     ]
     said = await asyncio.gather(
-        *(packing.pack(server.db, one) for one in packings), return_exceptions=True
+        *(packing.pack(server.db, one, server.agenda) for one in packings), return_exceptions=True
     )
     assert [type(one) for one in said if one] == [Conflict]
     args = await sql.fetch("SELECT arg FROM generator_args ORDER BY number")

@@ -85,7 +85,7 @@ def test_pairs_fit_too(news):
 def test_too_much_is_dropped_and_the_others_shall_look(news):
     for _ in range(MAX_PENDING + 1):
         news.change(changed(), Cause.CALL)
-    assert told(news) == [Notice(ME, members=True, look=True)]
+    assert told(news) == [Notice(ME, members=True, recurs=True, look=True)]
     news.change(changed(process_id="p"), Cause.CALL)
     (notice,) = told(news)
     assert not notice.look

@@ -195,7 +195,7 @@ async def test_what_is_locked_by_somebody_else_is_left_for_later(db, metrics, en
 async def test_to_sweep_is_a_duty_of_the_leader(server, settings, ended, kept):
     (old,) = await ended(State.SUCCESS, 2)
     await ended(State.FAILED, 2)
-    every = duties(server.db, server.hub, settings, server.metrics)
+    every = duties(server.db, server.hub, settings, server.metrics, server.agenda)
     (duty,) = [one for one in every if one.name == "sweep"]
     await duty.work()
     assert server.metrics.registry.get_sample_value(METRIC, {"state": "failed"}) == 1

@@ -67,6 +67,7 @@ async def add_cron(call: Call, msg: AddCron, _member: Runtime) -> Cron:
         next_run=first,
         **call.intent.parameters,
     )
+    call.agenda.change()
     return added
 
 
@@ -109,6 +110,7 @@ async def _run(call: Call, msg: RunCron, _seen: Seen) -> Cron:
 async def run_cron(call: Call, _msg: RunCron, cron: Cron) -> Cron:
     """Submit the workflow of a cron at once, whatever it waits for; then it goes on from now."""
     run, submitted = await crons.run_now(call.db, cron, call.quotas, call.caller, call.intent)
+    call.agenda.change()
     call.publish(*submitted)
     return run
 

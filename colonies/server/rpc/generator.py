@@ -137,7 +137,7 @@ class PackGenerator(Request):
 async def pack_generator(call: Call, msg: PackGenerator, generator: Generator) -> None:
     """Pack an argument: it is used once, after those packed before it."""
     packing = Packing(generator.colony_id, generator.generator_id, msg.arg, call.intent)
-    await generators.pack(call.db, packing)
+    await generators.pack(call.db, packing, call.agenda)
 
 
 class DeleteGenerator(Request):

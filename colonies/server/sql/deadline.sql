@@ -11,3 +11,12 @@ SELECT coalesce(extract(epoch FROM least(
     (SELECT min(cancel_time) + make_interval(secs => :grace) FROM processes
      WHERE state = 1 AND cancel_time < now() + make_interval(secs => :within::float - :grace::float))
 ) - now())::float8, :within::float);
+
+-- name: get_seconds_to_recurring
+-- How long no cron and no generator comes, up to :within seconds; 0 or less if one has come.
+SELECT coalesce(extract(epoch FROM (
+           SELECT min(next_run) FROM crons
+           WHERE next_run < now() + make_interval(secs => :within)) - now())::float8, :within::float),
+       coalesce(extract(epoch FROM (
+           SELECT min(due) FROM generators
+           WHERE due < now() + make_interval(secs => :within)) - now())::float8, :within::float);

@@ -30,21 +30,22 @@ SELECT {generator} FROM generators WHERE colony_id = :colony_id ORDER BY name LI
 -- name: add_generator_args
 -- Arguments, each after those that were packed before it. The generators are locked one after the
 -- other in one order, so that no two statements wait for each other, and before the numbers are
--- given. Of each argument it says whether there is its generator, whether there is room for it, and
--- whether it was packed: one that was asked for before is not.
+-- given. Of each argument it says whether there is its generator, whether there is room for it,
+-- whether it was packed: one that was asked for before is not; and whether its generator is due
+-- sooner by what was packed with it.
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest(
         :colony_ids::text[], :generator_ids::text[], :args::text[],
         :callers::text[], :requests::text[], :digests::text[]
     ) WITH ORDINALITY AS asked (in_colony, id, arg, caller, request, digest, place)
 ), locked AS MATERIALIZED (
-    SELECT colony_id, generator_id, queue_bytes
+    SELECT colony_id, generator_id, queue_bytes, due AS due_before
     FROM generators
     WHERE (colony_id, generator_id) IN (SELECT in_colony, id FROM asked)
     ORDER BY colony_id, generator_id
     FOR NO KEY UPDATE
 ), weighed AS MATERIALIZED (
-    SELECT asked.*, locked.generator_id IS NOT NULL AS is_there,
+    SELECT asked.*, due_before, locked.generator_id IS NOT NULL AS is_there,
            coalesce(queue_bytes, 0) + sum(octet_length(arg) + :more_bytes::integer)
                OVER (PARTITION BY in_colony, id ORDER BY place) <= :most_bytes::bigint AS has_room,
            request = '' OR 1 = row_number() OVER (PARTITION BY caller, request ORDER BY place)
@@ -76,8 +77,13 @@ WITH asked AS MATERIALIZED (
                    WHEN timeout > 0 THEN coalesce(due, now() + make_interval(secs => timeout)) END
     FROM counted
     WHERE colony_id = in_colony AND generator_id = id
+    RETURNING in_colony, id, due
 )
-SELECT is_there, has_room, is_packed FROM judged ORDER BY place;
+SELECT is_there, has_room, is_packed,
+       EXISTS (SELECT FROM grown
+               WHERE grown.in_colony = judged.in_colony AND grown.id = judged.id
+                 AND grown.due IS DISTINCT FROM due_before) AS is_sooner
+FROM judged ORDER BY place;
 
 -- name: list_generators_due
 -- Those that have enough arguments, or have waited long enough, the longest ago first, after one
