@@ -498,9 +498,8 @@ async def test_a_list_touches_no_more_rows_than_it_gives(crowd, name):
 
 
 async def test_the_search_for_lost_wake_ups_touches_few_rows(crowd):
-    queues = {"colony_ids": [COLONY, "d" * 64], "runtime_types": [TYPE, "other"], "count": 100}
-    given = {key: queues[key] for key in QUERIES["list_claimable_queues"].parameters}
-    plan = await explain(crowd, "list_claimable_queues", **given)
+    queues = {"colony_ids": [COLONY, "d" * 64], "runtime_types": [TYPE, "other"]}
+    plan = await explain(crowd, "list_claimable", **queues, runtime_ids=[ME], count=100)
     assert touched(plan) < 1000
     assert "processes" not in scanned(plan)
 

@@ -7,7 +7,6 @@ look is one statement by primary key or partial index, and none if nobody is int
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 
@@ -67,22 +66,14 @@ class Lookout:
         if not queues:
             return
         waiting = await self._db.fetch_rows(
-            "list_claimable_queues",
+            "list_claimable",
             colony_ids=[colony_id for colony_id, _ in queues],
             runtime_types=[runtime_type for _, runtime_type in queues],
-            count=STIR_LIMIT,
-        )
-        for (colony_id, runtime_type), wanted in Counter(waiting).items():
-            for _ in range(wanted):
-                self._hub.stir(str(colony_id), str(runtime_type))
-        addressed = await self._db.fetch_rows(
-            "list_addressed_runtimes",
-            colony_ids=list({colony_id for colony_id, _ in queues}),
             runtime_ids=self._hub.idle_runtimes(),
             count=STIR_LIMIT,
         )
-        for colony_id, runtime_id in addressed:
-            self._hub.stir(str(colony_id), "", str(runtime_id))
+        for colony_id, runtime_type, runtime_id in waiting:
+            self._hub.stir(str(colony_id), str(runtime_type), str(runtime_id))
 
     async def _look_at_followed(self) -> None:
         """Tell the followers of single processes how far these have come, or that they are gone."""

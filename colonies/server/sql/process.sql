@@ -663,10 +663,11 @@ SET state = 3, end_time = now(),
 {of_due}
 RETURNING {process};
 
--- name: list_claimable_queues
--- For each queue that somebody here is idle for, up to :count rows if something waits in it: a
--- wake-up that was lost is made good by this.
-SELECT queue.colony_id, queue.runtime_type
+-- name: list_claimable
+-- For each queue that somebody here is idle for, up to :count rows if something waits in it, and the
+-- same for runtimes that something waits for by their ids: a wake-up that was lost is made good by
+-- this. Of a queue it gives the type, of what is addressed the runtime; one question instead of two.
+SELECT queue.colony_id, queue.runtime_type, '' AS runtime_id
 FROM unnest(:colony_ids::text[], :runtime_types::text[]) AS queue (colony_id, runtime_type)
 CROSS JOIN LATERAL (
     SELECT FROM processes
@@ -674,11 +675,9 @@ CROSS JOIN LATERAL (
       AND processes.state = 0 AND NOT processes.wait_for_parents
     -- In the order of processes_claimable, to be read from it: 0.3 ms, else 46 with 200,000 ended.
     ORDER BY processes.priority DESC, processes.submission_time
-    LIMIT :count) AS waiting;
-
--- name: list_addressed_runtimes
--- The same for what is addressed to runtimes by their ids: who should look?
-SELECT DISTINCT colony_id, unnest(runtime_ids)
+    LIMIT :count) AS waiting
+UNION ALL
+SELECT DISTINCT colony_id, '', unnest(runtime_ids)
 FROM (SELECT colony_id, runtime_ids FROM processes
       WHERE colony_id = ANY (:colony_ids) AND runtime_type = '' AND runtime_ids <> '{}'
         AND runtime_ids && :runtime_ids AND state = 0 AND NOT wait_for_parents
