@@ -149,6 +149,11 @@ class Assigner:
         self._held[process_id] = attempt_token, attempt
         self._hub.hold(process_id, self)
 
+    @property
+    def colony_id(self) -> str:
+        """Give the colony whose processes are held."""
+        return self._runtime.colony_id
+
     def makes(self, attempt: lifecycle.Assignment) -> bool:
         """Whether this very attempt is held here."""
         is_ours = attempt.runtime_id == self._runtime.runtime_id

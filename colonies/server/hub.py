@@ -20,7 +20,7 @@ from colonies.core.process import NOTHING, Conditions, Process, Progress, State
 from colonies.core.runtime import Runtime
 from colonies.server.lifecycle import Assignment
 from colonies.server.moves import Claim
-from colonies.server.parties import Cause, Holder, Listener, Outlet
+from colonies.server.parties import NOBODY, Cause, Holder, Listener, Outlet, Wish
 from colonies.server.queue import Bookmarks
 from colonies.server.running import UNLIMITED, Limits
 from colonies.server.waiter import Waiter
@@ -32,7 +32,7 @@ MAX_ASKED = 8
 class Hub:
     """The switchboard of one hub."""
 
-    def __init__(self, outlet: Outlet | None = None, limits: Limits = UNLIMITED) -> None:
+    def __init__(self, outlet: Outlet = NOBODY, limits: Limits = UNLIMITED) -> None:
         self.id = uuid4().hex
         self._outlet = outlet
         # By process, or by colony and runtime type.
@@ -54,10 +54,10 @@ class Hub:
     def publish(self, processes: Iterable[Process], cause: Cause = Cause.CALL) -> None:
         """Tell everybody concerned that these processes have changed, as committed."""
         for process in processes:
-            if self._outlet:
-                self._outlet.change(process, cause)
+            is_held = self._holder_of(process) is not None
+            self._outlet.change(process, cause, is_held_here=is_held)
             self._tell(process)
-            if self._holder_of(process):
+            if is_held:
                 # Whoever closed or released it knows.
                 if process.is_cancelling or cause is not Cause.CALL:
                     self.tell_holder(process)
@@ -134,6 +134,8 @@ class Hub:
         for key in listener.subscription.keys:
             self._listeners[key].add(listener)
         self._watched |= listener.subscription.queues
+        for colony_id in listener.subscription.colony_ids:
+            self._outlet.wish(Wish.ALL, colony_id)
 
     def forget(self, listener: Listener) -> None:
         """Stop telling a listener; may be called twice."""
@@ -147,6 +149,7 @@ class Hub:
     def hold(self, process_id: str, holder: Holder) -> None:
         """Tell a holder when this process stops running."""
         self._holders[process_id] = holder
+        self._outlet.wish(Wish.HELD, holder.colony_id)
         self._told_to_stop.discard(process_id)
 
     def tell_holder(self, process: Process) -> None:
@@ -215,6 +218,7 @@ class Hub:
         offer, waiter.offer = waiter.offer, None
         for line, key in self._lines(waiter.runtime):
             line[key][waiter] = None
+        self._outlet.wish(Wish.WORK, waiter.runtime.colony_id, waiter.runtime.runtime_type)
         return offer
 
     def pass_on(self, offer: Process | None, taken: list[Process]) -> None:
@@ -275,6 +279,15 @@ class Hub:
         else:
             yield from self._idle_by_type.get((colony_id, conditions.runtime_type), ())
 
+    def wishes(self) -> Iterator[tuple[Wish, str, str]]:
+        """Give what somebody here has to be told of by other hubs; some of it more than once."""
+        for _, colony_id in self._listening():
+            yield Wish.ALL, colony_id, ""
+        for holder in set(self._holders.values()):
+            yield Wish.HELD, holder.colony_id, ""
+        for colony_id, runtime_type in self._idle_by_type:
+            yield Wish.WORK, colony_id, runtime_type
+
     def idle_queues(self) -> list[tuple[str, str]]:
         """Give the colony and type of everybody who is idle."""
         return list(self._idle_by_type)
@@ -297,8 +310,7 @@ class Hub:
 
     def revoke(self, colony_id: str, failure: Failure, runtime_id: str = "") -> None:
         """Shut out a runtime, or a whole colony, on every hub."""
-        if self._outlet:
-            self._outlet.shut_out(colony_id, runtime_id)
+        self._outlet.shut_out(colony_id, runtime_id)
         self.shut_out(colony_id, failure, runtime_id)
 
     def shut_out(self, colony_id: str, failure: Failure, runtime_id: str = "") -> None:
@@ -308,16 +320,14 @@ class Hub:
             if runtime.colony_id == colony_id and runtime_id in ("", runtime.runtime_id):
                 waiter.refusal = failure
                 waiter.stir()
-        for listener in {one for group in self._listeners.values() for one in group}:
-            is_theirs = colony_id in listener.subscription.colony_ids
-            if is_theirs and runtime_id in ("", listener.caller):
+        for listener, theirs in list(self._listening()):
+            if theirs == colony_id and runtime_id in ("", listener.caller):
                 self.forget(listener)
                 listener.end(failure)
 
     def remove(self, colony_id: str, process_id: str = "") -> None:
         """Tell on every hub who holds or follows a process that it was deleted."""
-        if self._outlet:
-            self._outlet.remove(colony_id, process_id)
+        self._outlet.remove(colony_id, process_id)
         self.bury(colony_id, process_id)
 
     def bury(self, colony_id: str, process_id: str = "") -> None:
@@ -327,12 +337,8 @@ class Hub:
             self.let_go(process_id)
             followers = list(self._listeners.get((process_id,), ()))
         else:
-            followers = [
-                one
-                for group in list(self._listeners.values())
-                for one in group
-                if one.subscription.process_id and colony_id in one.subscription.colony_ids
-            ]
+            theirs = (one for one, where in self._listening() if where == colony_id)
+            followers = [one for one in theirs if one.subscription.process_id]
         for listener in followers:
             self.forget(listener)
             gone = listener.subscription.process_id
@@ -364,19 +370,14 @@ class Hub:
 
     def followed(self) -> dict[str, str]:
         """Give every process that somebody here follows, with its colony."""
-        return {
-            one.subscription.process_id: colony_id
-            for group in self._listeners.values()
-            for one in group
-            if one.subscription.process_id
-            for colony_id in one.subscription.colony_ids
-        }
+        pairs = ((one.subscription.process_id, where) for one, where in self._listening())
+        return {process_id: where for process_id, where in pairs if process_id}
 
     def watched(self) -> dict[tuple[str, str], frozenset[State]]:
         """Give the colonies and types whose processes somebody watches, and in which states."""
         return {
-            key: frozenset[State]().union(
-                *(one.subscription.states for one in self._listeners[key])
+            key: frozenset(
+                state for one in self._listeners[key] for state in one.subscription.states
             )
             for key in self._watched
         }
@@ -388,10 +389,10 @@ class Hub:
     def guests(self) -> set[tuple[str, str]]:
         """Give everybody who waits or listens here, with the colony that lets them."""
         waiting = {(one.runtime.colony_id, one.runtime.runtime_id) for one in self._waiters}
-        listening = {
-            (colony_id, one.caller)
-            for group in self._listeners.values()
-            for one in group
-            for colony_id in one.subscription.colony_ids
-        }
-        return waiting | listening
+        return waiting | {(colony_id, one.caller) for one, colony_id in self._listening()}
+
+    def _listening(self) -> Iterator[tuple[Listener, str]]:
+        """Give everybody who listens, with each colony in which he does."""
+        for one in {one for group in self._listeners.values() for one in group}:
+            for colony_id in one.subscription.colony_ids:
+                yield one, colony_id

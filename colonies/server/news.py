@@ -1,27 +1,39 @@
 """What a hub tells the others: ids only, gathered until they can be told, and never too many.
 
-Of each process only the latest change is told. What is too much to keep is not lost for good: the
-others are then told to look for themselves. How it is told and heard is in `peers.py`.
+Of each process only the latest change is told, and only if somebody elsewhere may wait for it. What
+is too much to keep is not lost for good: the others are then told to look for themselves. How it is
+told and heard is in `peers.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import reduce
+from itertools import islice
+from operator import or_
+from time import monotonic
 from typing import TypeVar
-from zlib import crc32
 
 import msgspec
 
 from colonies.core import wire
 from colonies.core.process import Process, State
-from colonies.server.parties import Cause
+from colonies.server.parties import Cause, Wish
+from colonies.server.wishes import EVERYTHING, NOTHING, Wants, Wishes, kind_of
 
 T = TypeVar("T")
 
 MAX_PENDING = 10_000
 """Changes kept until they can be told."""
+
+PAUSE = 0.02
+"""Seconds from one telling to the next: what comes first is told at once, the rest together."""
+
+RECENT = 5.0
+"""Seconds after which nobody can want a change any more who did not want it when it came."""
 
 PER_NOTICE = 45
 """Changes in one notice: PostgreSQL takes less than 8000 bytes, and one needs 170 at most."""
@@ -36,16 +48,25 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     cause: Cause = Cause.CALL
 
 
+class _Noted(msgspec.Struct, frozen=True):
+    """A change, when it came, and whether it may be news to whoever holds the process elsewhere."""
+
+    change: Change
+    at: float
+    is_for_holder: bool
+
+
 class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one hub says to all others; whoever hears it knows that it is there.
 
     Processes that changed or were deleted, and runtimes that were shut out, by colony; an empty id
     is all of them. ``recurs`` says that something recurs sooner than the leader may know, ``look``
-    that there was more than can be told.
+    that there was more than can be told, ``wants`` what the others shall tell.
     """
 
     hub: str
     beat: str = ""
+    wants: Wants | None = None
     members: bool = False
     recurs: bool = False
     look: bool = False
@@ -57,25 +78,87 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
 class News:
     """What has not been told yet. As long as nobody wants it, nothing is kept."""
 
-    def __init__(self) -> None:
-        self.is_wanted = False
-        self._changed: dict[tuple[str, str], Change] = {}
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._others: dict[str, Wants] = {}
+        self._wanted = NOTHING
+        self.wishes = Wishes(clock)
+        self._changed: dict[tuple[str, str], _Noted] = {}
+        # What nobody wants yet: whoever wants it may have said so just before.
+        self._unwanted: dict[tuple[str, str], _Noted] = {}
         self._shut_out: dict[tuple[str, str], None] = {}
         self._removed: dict[tuple[str, str], None] = {}
         self._members = self._recurs = self._look = False
         self._came = asyncio.Event()
+        self._is_urgent = asyncio.Event()
 
-    def change(self, process: Process, cause: Cause) -> None:
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._others)
+
+    def meet(self, others: Iterable[str]) -> None:
+        """Know who else is here; what somebody wants who has not said it yet is everything."""
+        self._others = {hub_id: self._others.get(hub_id, EVERYTHING) for hub_id in others}
+        self._unite()
+        if not self._others:
+            self.clear()
+
+    def learn(self, hub_id: str, wants: Wants) -> None:
+        """Know what another hub wants; what it wanted when it came is told now."""
+        if wants.edition < self._others.get(hub_id, NOTHING).edition:
+            return  # overtaken on the way
+        self._others[hub_id] = wants
+        self._unite()
+        for key, noted in list(self._unwanted.items()):
+            if self._has_to_be_told(key, noted):
+                self._changed[key] = self._unwanted.pop(key)
+                self._stir()
+
+    def _unite(self) -> None:
+        self._wanted = reduce(or_, self._others.values(), NOTHING)
+
+    def _has_to_be_told(self, key: tuple[str, str], noted: _Noted) -> bool:
+        change = noted.change
+        return self._wanted.has(
+            key[0], change.kind, change.state, is_for_holder=noted.is_for_holder
+        )
+
+    def wish(self, wish: Wish, colony_id: str, runtime_type: str = "") -> None:
+        """Want to be told of something; if that is new, the others hear of it at once."""
+        if self.wishes.utter(wish, colony_id, runtime_type) and self.is_wanted:
+            self._came.set()
+            self._is_urgent.set()
+
+    def change(self, process: Process, cause: Cause, *, is_held_here: bool = False) -> None:
         """Note that a process has changed, whoever holds it by a cause that he cannot know."""
         if not self.is_wanted:
             return
         key = (process.colony_id, process.process_id)
-        earlier = self._changed.pop(key, None)
+        earlier = self._changed.pop(key, None) or self._unwanted.pop(key, None)
         if earlier and cause is Cause.CALL:
-            cause = earlier.cause
+            cause = earlier.change.cause
         kind = kind_of(process.spec.conditions.runtime_type)
-        self._changed[key] = Change(process.process_id, process.state, kind, cause)
-        self._stir()
+        noted = _Noted(
+            Change(process.process_id, process.state, kind, cause),
+            self._clock(),
+            cause is not Cause.CALL
+            or process.is_cancelling
+            or bool(process.attempt and process.state is not State.RUNNING and not is_held_here)
+            or (earlier is not None and earlier.is_for_holder),
+        )
+        if self._has_to_be_told(key, noted):
+            self._changed[key] = noted
+            self._stir()
+        else:
+            self._keep(key, noted)
+
+    def _keep(self, key: tuple[str, str], noted: _Noted) -> None:
+        """Keep for a moment what nobody wants, the oldest first."""
+        self._unwanted[key] = noted
+        for old in list(islice(self._unwanted, 2)):
+            if self._unwanted[old].at < noted.at - RECENT or len(self._unwanted) > MAX_PENDING:
+                del self._unwanted[old]
 
     def shut_out(self, colony_id: str, runtime_id: str) -> None:
         """Note that a runtime, or a whole colony, was shut out."""
@@ -111,6 +194,7 @@ class News:
     def clear(self) -> None:
         """Forget everything."""
         self._changed.clear()
+        self._unwanted.clear()
         self._shut_out.clear()
         self._removed.clear()
         self._members = self._recurs = self._look = False
@@ -119,10 +203,19 @@ class News:
         """Wait until there is something to tell."""
         await self._came.wait()
 
+    async def rest(self) -> None:
+        """Wait for more to come, after something was told, unless it is urgent."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PAUSE):
+                await self._is_urgent.wait()
+
     def take(self, hub_id: str) -> list[str]:
         """Give all there is to tell, as payloads of notifications."""
         self._came.clear()
+        self._is_urgent.clear()
         notices = []
+        if self.wishes.have_grown:
+            notices.append(Notice(hub_id, wants=self.wishes.give()))
         if self._members or self._recurs or self._look:
             notices.append(
                 Notice(hub_id, members=self._members, recurs=self._recurs, look=self._look)
@@ -132,7 +225,7 @@ class News:
         for part in _parts(sorted(self._changed)):
             changed = defaultdict(list)
             for key in part:
-                changed[key[0]].append(self._changed[key])
+                changed[key[0]].append(self._changed[key].change)
             notices.append(Notice(hub_id, changed=dict(changed)))
         notices += [Notice(hub_id, removed=part) for part in _parts(list(self._removed))]
         self.clear()
@@ -142,11 +235,6 @@ class News:
         if len(self._changed) + len(self._shut_out) + len(self._removed) > MAX_PENDING:
             self.overflow()
         self._came.set()
-
-
-def kind_of(runtime_type: str) -> int:
-    """Give the number that stands for a runtime type in a notice; others may have the same."""
-    return crc32(runtime_type.encode())
 
 
 def _parts(items: Sequence[T]) -> Iterator[list[T]]:

@@ -27,6 +27,10 @@ class Listener(Protocol):
 class Holder(Protocol):
     """Somebody who holds assigned processes and wants to know when they are over."""
 
+    @property
+    def colony_id(self) -> str:
+        """Give the colony whose processes are held."""
+
     def tell(self, process: Process) -> None:
         """Tell the runtime to stop what it holds, and why, by what has become of it."""
 
@@ -52,14 +56,47 @@ class Holder(Protocol):
 class Outlet(Protocol):
     """Where that goes what other hubs have to know."""
 
-    def change(self, process: Process, cause: Cause) -> None:
-        """Take a process that has changed."""
+    def change(self, process: Process, cause: Cause, *, is_held_here: bool = False) -> None:
+        """Take a process that has changed; if it ``is_held_here``, nobody at another hub has it."""
+
+    def wish(self, wish: Wish, colony_id: str, runtime_type: str = "") -> None:
+        """Take what somebody here has to be told of by other hubs."""
 
     def shut_out(self, colony_id: str, runtime_id: str) -> None:
         """Take a runtime that was shut out; none is the whole colony."""
 
     def remove(self, colony_id: str, process_id: str) -> None:
         """Take a process that was deleted; none is all of the colony's."""
+
+
+class Nobody:
+    """An outlet where no other hub is."""
+
+    def change(self, process: Process, cause: Cause, *, is_held_here: bool = False) -> None:
+        """Tell nobody."""
+
+    def wish(self, wish: Wish, colony_id: str, runtime_type: str = "") -> None:
+        """Tell nobody."""
+
+    def shut_out(self, colony_id: str, runtime_id: str) -> None:
+        """Tell nobody."""
+
+    def remove(self, colony_id: str, process_id: str) -> None:
+        """Tell nobody."""
+
+
+NOBODY = Nobody()
+
+
+class Wish(IntEnum):
+    """What somebody has to be told of."""
+
+    ALL = 0
+    """Whatever changes in a colony: he follows processes of it."""
+    HELD = 1
+    """What becomes of processes that he may hold."""
+    WORK = 2
+    """What waits for runtimes of a type: he is idle."""
 
 
 class Cause(IntEnum):

@@ -29,8 +29,9 @@ from colonies.server.hub import Hub
 from colonies.server.leader import Leader
 from colonies.server.lookout import Key, Lookout, not_let_in
 from colonies.server.members import Members
-from colonies.server.news import MAX_PENDING, Change, News, Notice, kind_of
+from colonies.server.news import MAX_PENDING, Change, News, Notice
 from colonies.server.parties import Cause
+from colonies.server.wishes import ANY_KIND, kind_of
 
 logger = structlog.get_logger()
 
@@ -50,9 +51,6 @@ PAUSE = 0.5
 
 FAREWELL = 2.0
 """Seconds that a hub takes to say that it goes, if the database is slow."""
-
-ANY_KIND = kind_of("")
-"""The kind of processes that are addressed to runtimes by their ids, whatever their type."""
 
 
 class Peers:
@@ -74,6 +72,7 @@ class Peers:
         self._hub = hub
         self._members = members
         self._news = news
+        news.wishes.are_all = hub.limits.are_set  # whatever ends makes room for who is held up
         self._node = node
         self._lookout = lookout
         self._leader = leader
@@ -162,7 +161,7 @@ class Peers:
             host=self._node.host,
             port=self._node.api_port,
             version=self._node.version,
-            beat=wire.encode(Notice(self._hub.id, beat=self._beat)).decode(),
+            beat=wire.encode(self._greeting()).decode(),
             is_leading=self._leader.is_leading,
             stale=STALE,
         )
@@ -170,12 +169,15 @@ class Peers:
             self._leader.gain()
         self._meet(set(others))
 
+    def _greeting(self) -> Notice:
+        """Say that this hub is here, and what it wants to be told of."""
+        self._news.wishes.renew(self._hub.wishes())
+        return Notice(self._hub.id, beat=self._beat, wants=self._news.wishes.give())
+
     def _meet(self, others: set[str]) -> None:
         """Know who else is here; without anybody there is nothing to tell."""
         self._others = others
-        self._news.is_wanted = bool(others)
-        if not others:
-            self._news.clear()
+        self._news.meet(others)
 
     async def _tell(self) -> None:
         await self._news.wait()
@@ -187,6 +189,7 @@ class Peers:
         except BaseException:
             self._news.overflow()
             raise
+        await self._news.rest()
 
     def _hear(self, payload: str) -> None:
         try:
@@ -204,6 +207,8 @@ class Peers:
 
     def _learn(self, notice: Notice) -> None:
         """Act on what another hub says, or note to look it up."""
+        if notice.wants is not None:
+            self._news.learn(notice.hub, notice.wants)
         if notice.members:
             self._members.forget_here()
         if notice.recurs:

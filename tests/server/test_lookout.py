@@ -6,6 +6,7 @@ import pytest
 
 from colonies.core.errors import Forbidden
 from colonies.core.process import FINAL_STATES, State
+from colonies.server.parties import NOBODY
 from tests.conftest import held
 from tests.server.doors import failure_of, idle, refused, until
 from tests.server.leases import OVER, listeners, submit
@@ -14,7 +15,7 @@ from tests.server.leases import OVER, listeners, submit
 @pytest.fixture
 def other(second, server):
     """A second hub, which the first does not talk to."""
-    server.hub._outlet = None
+    server.hub._outlet = NOBODY
     return second
 
 

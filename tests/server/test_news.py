@@ -21,7 +21,7 @@ def changed(colony="c" * 64, process_id="", state=State.WAITING, kind="cli") -> 
 @pytest.fixture
 def news() -> News:
     news = News()
-    news.is_wanted = True
+    news.meet(["other"])
     return news
 
 
@@ -30,7 +30,7 @@ def told(news: News) -> list[Notice]:
 
 
 def test_nothing_is_kept_that_nobody_wants(news):
-    news.is_wanted = False
+    news.meet([])
     news.change(changed(), Cause.CALL)
     news.shut_out("c", "r")
     news.remove("c", "p")

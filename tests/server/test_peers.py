@@ -10,6 +10,7 @@ from colonies.core.identity import PrivateKey
 from colonies.core.process import FINAL_STATES, State
 from colonies.server.app import Server
 from colonies.server.news import MAX_PENDING
+from colonies.server.parties import NOBODY
 from tests.conftest import add_runtime
 from tests.server.doors import LONG, failure_of, idle, refused, until
 from tests.server.hubs import acquainted, reaching, terminate_session
@@ -288,7 +289,7 @@ class TestTelling:
         await idle(other, 1)
         sizes = []
         with monkeypatch.context() as patch:
-            patch.setattr(server.hub, "_outlet", None)
+            patch.setattr(server.hub, "_outlet", NOBODY)
             process_id = await submit(member)  # of which nothing is told
         for number in range(5 * MAX_PENDING):
             server.news.remove("c" * 64, f"{number:064x}")

@@ -1,0 +1,195 @@
+"""Nobody is told what nobody waits for, and nobody misses what he has just begun to wait for."""
+
+import msgspec
+import pytest
+
+from colonies.core import wire
+from colonies.core.process import Conditions, Process, ProcessSpec, State, new_id
+from colonies.server.news import MAX_PENDING, RECENT, News, Notice
+from colonies.server.parties import Cause, Wish
+from colonies.server.wishes import LINGER, MOST, NOTHING, Wants, Wishes
+
+ME, OTHER = "a" * 32, "b" * 32
+MINE, THEIRS = "c" * 64, "d" * 64
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def wishes(clock) -> Wishes:
+    """What the other hub wants."""
+    return Wishes(clock)
+
+
+@pytest.fixture
+def news(clock) -> News:
+    """What we tell a hub that wants nothing."""
+    news = News(clock)
+    news.meet([OTHER])
+    news.learn(OTHER, NOTHING)
+    return news
+
+
+def changed(state: State, *, process_id="", colony=MINE, kind="cli", attempt=1) -> Process:
+    spec = ProcessSpec(func="f", conditions=Conditions(colony_id=colony, runtime_type=kind))
+    return Process(process_id=process_id or new_id(), state=state, spec=spec, attempt=attempt)
+
+
+def told(news: News) -> list[State]:
+    """Give the states that are told next, of whatever process."""
+    notices = [wire.decode(payload, Notice) for payload in news.take(ME)]
+    return [one.state for notice in notices for some in notice.changed.values() for one in some]
+
+
+def test_who_has_not_said_what_he_wants_is_told_everything(news):
+    news.meet([OTHER, "new"])
+    news.change(changed(State.RUNNING), Cause.CALL)
+    assert told(news) == [State.RUNNING]
+
+
+@pytest.mark.parametrize("state", State)
+def test_who_wants_nothing_is_told_nothing_and_who_follows_everything(news, wishes, state):
+    news.change(changed(state), Cause.CALL)
+    assert told(news) == []
+    wishes.utter(Wish.ALL, MINE)
+    news.learn(OTHER, wishes.give())
+    told(news)
+    news.change(changed(state), Cause.CALL)
+    news.change(changed(state, colony=THEIRS), Cause.CALL)
+    assert told(news) == [state]
+
+
+def test_who_is_idle_is_told_of_what_waits_for_him(news, wishes):
+    wishes.utter(Wish.WORK, MINE, "cli")
+    news.learn(OTHER, wishes.give())
+    for process in (
+        changed(State.WAITING),
+        changed(State.WAITING, kind=""),  # addressed to whomever
+        changed(State.WAITING, kind="other"),
+        changed(State.WAITING, colony=THEIRS),
+        changed(State.RUNNING),
+    ):
+        news.change(process, Cause.CALL)
+    assert told(news) == [State.WAITING] * 2
+
+
+def test_what_waited_and_was_taken_before_it_was_told_is_told_to_nobody(news, wishes):
+    wishes.utter(Wish.WORK, MINE, "cli")
+    news.learn(OTHER, wishes.give())
+    news.change(changed(State.WAITING, process_id="p"), Cause.CALL)
+    news.change(changed(State.RUNNING, process_id="p"), Cause.CALL)
+    assert told(news) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "cause", "is_held_here", "is_told"),
+    [
+        (State.RUNNING, Cause.CALL, False, False),
+        (State.SUCCESS, Cause.CALL, False, True),
+        (State.SUCCESS, Cause.CALL, True, False),
+        (State.WAITING, Cause.CALL, False, True),
+        (State.WAITING, Cause.SILENCE, True, True),
+    ],
+)
+def test_a_holder_is_told_what_he_may_not_know(
+    *, news, wishes, state, cause, is_held_here, is_told
+):
+    wishes.utter(Wish.HELD, MINE)
+    news.learn(OTHER, wishes.give())
+    news.change(changed(state), cause, is_held_here=is_held_here)
+    assert bool(told(news)) is is_told
+
+
+def test_a_holder_is_told_that_he_shall_stop(news, wishes):
+    wishes.utter(Wish.HELD, MINE)
+    news.learn(OTHER, wishes.give())
+    stopping = msgspec.structs.replace(changed(State.RUNNING), cancelled_by="x")
+    assert stopping.is_cancelling
+    news.change(stopping, Cause.CALL)
+    assert told(news) == [State.RUNNING]
+
+
+def test_what_was_lost_stays_news_to_its_holder_when_it_goes_on(news, wishes):
+    wishes.utter(Wish.HELD, MINE)
+    news.learn(OTHER, wishes.give())
+    news.change(changed(State.WAITING, process_id="p"), Cause.SILENCE)
+    news.change(changed(State.RUNNING, process_id="p", attempt=2), Cause.CALL)
+    assert told(news) == [State.RUNNING]
+
+
+def test_what_came_just_before_somebody_wanted_it_is_told(news, wishes, clock):
+    news.change(changed(State.RUNNING), Cause.CALL)
+    clock.now += RECENT + 1
+    news.change(changed(State.SUCCESS), Cause.CALL)
+    news.change(changed(State.FAILED, colony=THEIRS), Cause.CALL)
+    wishes.utter(Wish.ALL, MINE)
+    news.learn(OTHER, wishes.give())
+    assert told(news) == [State.SUCCESS]
+    news.learn(OTHER, wishes.give())
+    assert told(news) == []
+
+
+def test_what_nobody_wants_is_bounded(news):
+    for _ in range(MAX_PENDING + 10):
+        news.change(changed(State.RUNNING), Cause.CALL)
+    assert len(news._unwanted) == MAX_PENDING
+
+
+def test_what_one_said_earlier_does_not_undo_what_he_said_later(news, wishes):
+    before = wishes.give()
+    wishes.utter(Wish.ALL, MINE)
+    news.learn(OTHER, wishes.give())
+    news.learn(OTHER, before)
+    news.change(changed(State.RUNNING), Cause.CALL)
+    assert told(news) == [State.RUNNING]
+
+
+def test_a_new_wish_is_told_at_once_and_the_same_again_is_not(news):
+    def wants() -> list[Wants | None]:
+        return [wire.decode(payload, Notice).wants for payload in news.take(ME)]
+
+    assert wants() == []
+    news.wish(Wish.WORK, MINE, "cli")
+    assert news._is_urgent.is_set()
+    (one,) = wants()
+    assert one is not None
+    assert one.has(MINE, 0, State.RUNNING, is_for_holder=True) is False
+    assert len(one.work) == 2
+    news.wish(Wish.WORK, MINE, "cli")
+    assert wants() == []
+
+
+def test_a_wish_lingers_and_is_forgotten(wishes, clock):
+    wishes.utter(Wish.WORK, MINE, "cli")
+    wishes.utter(Wish.ALL, MINE)
+    clock.now += LINGER - 1
+    wishes.renew([(Wish.ALL, MINE, "")])
+    assert wishes.give().work
+    clock.now += 2
+    wishes.renew([(Wish.ALL, MINE, "")])
+    assert not wishes.give().work
+    assert wishes.give().all
+
+
+def test_who_wants_too_much_wants_everything_and_so_does_who_counts_what_runs(wishes):
+    for number in range(MOST):
+        wishes.utter(Wish.WORK, MINE, str(number))
+    assert not wishes.give().is_everything
+    payload = wire.encode(Notice(ME, beat="b" * 32, wants=wishes.give()))
+    assert len(payload) < 8000
+    wishes.utter(Wish.ALL, MINE)
+    assert wishes.give().is_everything
+    few = Wishes()
+    few.are_all = True
+    assert few.give().is_everything
