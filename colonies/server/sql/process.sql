@@ -10,17 +10,23 @@ nullif(cancel_reason, '') AS cancel_reason, cancel_time,
 nullif(input_lengths, '{}') AS input_lengths
 
 -- part: attributes
--- The attributes of the process as JSON, by their wire names.
-(SELECT json_agg(json_build_object(
-            'attributeid', attribute_id,
-            'targetid', target_id,
-            'targetcolonyid', attributes.colony_id,
-            'targetprocessgraphid', attributes.process_graph_id,
-            'attributetype', attribute_type,
-            'key', key,
-            'value', value) ORDER BY attribute_type DESC, key)
- FROM attributes
- WHERE attributes.colony_id = processes.colony_id AND target_id = processes.process_id)
+-- The attributes of the process as JSON, by their wire names. Most have none, and to find that out
+-- costs a quarter of putting nothing together. Not EXISTS: the planner may read all of the table
+-- for it.
+CASE WHEN (SELECT true FROM attributes
+           WHERE attributes.colony_id = processes.colony_id AND target_id = processes.process_id
+           LIMIT 1) THEN
+    (SELECT json_agg(json_build_object(
+                'attributeid', attribute_id,
+                'targetid', target_id,
+                'targetcolonyid', attributes.colony_id,
+                'targetprocessgraphid', attributes.process_graph_id,
+                'attributetype', attribute_type,
+                'key', key,
+                'value', value) ORDER BY attribute_type DESC, key)
+     FROM attributes
+     WHERE attributes.colony_id = processes.colony_id AND target_id = processes.process_id)
+END
 
 -- part: specs
 :colony_ids::text[], :process_ids::text[], :first_ids::text[], :specs::text[],
@@ -127,8 +133,8 @@ SELECT process_id, submission_time, wait_deadline, attempt_token, exec_deadline,
 FROM done;
 
 -- part: new_token
--- The token of an attempt: 8 random bytes.
-left(encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 16)
+-- The token of an attempt: 60 random bits. To hash them cost as much as to draw them.
+left(replace(gen_random_uuid()::text, '-', ''), 16)
 
 -- part: texts_of_runtime_ids
 -- A list of texts in JSON as an array; arrays of arrays must have sides of one length.
