@@ -1,8 +1,8 @@
 """Group commit: what arrives while something is under way goes into the next one.
 
 The hub shares statements so, as a durable row costs a round trip and a flush to disk, and a hundred
-cost little more; the client shares messages, as a signature can cover many. Nothing is ever waited
-for: who comes first goes at once.
+cost little more; the client shares messages, as a signature can cover many. Nothing is waited for,
+and who comes first goes at once, unless a `Pace` says that it is worth while.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from time import perf_counter
+from typing import Generic, Protocol, TypeVar
 
 from colonies.core.errors import ConnectionLost, DeadlineExceeded, Unavailable
 
@@ -23,6 +24,30 @@ OUTAGES = (Unavailable, ConnectionLost, DeadlineExceeded)
 
 Run = Callable[[list[A]], Awaitable[Sequence[R]]]
 """Do something with all of these, together or not at all; gives a result for each."""
+
+
+class Pace(Protocol):
+    """Knows how long to wait for others to come."""
+
+    def note(self, seconds: float, *, calls: int, rows: int) -> None:
+        """Take how long something took, for so many calls, of so many rows in all."""
+
+    def pause(self) -> float:
+        """Give how many seconds to wait before the next is done."""
+
+
+class AtOnce:
+    """A pace for what nobody has to wait for."""
+
+    def note(self, seconds: float, *, calls: int, rows: int) -> None:
+        """Take no notice."""
+
+    def pause(self) -> float:
+        """Give none."""
+        return 0.0
+
+
+AT_ONCE = AtOnce()
 
 
 @dataclass(slots=True)
@@ -37,8 +62,9 @@ class Place(Generic[A, R]):
 class Batch(Generic[A, R]):
     """The line in front of something that is done once at a time, for ``most`` rows at most."""
 
-    def __init__(self, run: Run[A, R], *, most: int) -> None:
+    def __init__(self, run: Run[A, R], *, most: int, pace: Pace = AT_ONCE) -> None:
         self._run = run
+        self._pace = pace
         self._most = most
         self._line: deque[Place[A, R]] = deque()
         self._runner: asyncio.Task[None] | None = None
@@ -51,14 +77,19 @@ class Batch(Generic[A, R]):
         ``rows`` is how many it may change. Whoever is cancelled before it is their turn has asked
         for nothing.
         """
-        if not self.is_idle:
+        if not self.is_idle or self._pace.pause():
             done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
             self._line.append(Place(item, rows, done))
+            if self.is_idle:
+                self.is_idle = False
+                self._pass_on()
             return await done
         # Whoever comes first needs nobody else: no task is made for one that is alone.
         self.is_idle = False
+        started = perf_counter()
         try:
             (result,) = await self._run([item])
+            self._pace.note(perf_counter() - started, calls=1, rows=rows)
         finally:
             self._pass_on()
         return result
@@ -80,6 +111,8 @@ class Batch(Generic[A, R]):
         taken: list[Place[A, R]] = []
         try:
             while self._line:
+                if pause := self._pause():
+                    await asyncio.sleep(pause)
                 taken = self._take()
                 await self._settle(taken)
         finally:
@@ -87,6 +120,11 @@ class Batch(Generic[A, R]):
             self.is_idle = True
             _fail([*taken, *self._line], Unavailable("stopping"))
             self._line.clear()
+
+    def _pause(self) -> float:
+        """Give how long to wait for more; not if there is half of what goes into one statement."""
+        is_enough = sum(place.rows for place in self._line) * 2 >= self._most
+        return 0.0 if is_enough else self._pace.pause()
 
     def _take(self) -> list[Place[A, R]]:
         """Take from the line as many as go into one statement, and always one."""
@@ -103,8 +141,11 @@ class Batch(Generic[A, R]):
         asked = [place for place in taken if not place.done.done()]
         if not asked:
             return
+        started = perf_counter()
         try:
             results = await self._run([place.item for place in asked])
+            rows = sum(place.rows for place in asked)
+            self._pace.note(perf_counter() - started, calls=len(asked), rows=rows)
         except Exception as error:  # noqa: BLE001 - it is raised to whoever asked
             if len(asked) == 1 or isinstance(error, OUTAGES):
                 _fail(asked, error)

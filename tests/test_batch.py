@@ -156,3 +156,51 @@ async def test_it_runs_again_after_a_pause():
     batch = Batch(statement, most=10)
     assert [await batch.add(number) for number in (1, 2)] == [10, 20]
     assert statement.runs == [[1], [2]]
+
+
+class Slow:
+    """A pace that others are waited for by, as long as nobody says otherwise."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.001
+        self.noted: list[tuple[int, int]] = []
+
+    def note(self, seconds: float, *, calls: int, rows: int) -> None:
+        assert seconds >= 0
+        self.noted.append((calls, rows))
+
+    def pause(self) -> float:
+        return self.seconds
+
+
+async def test_where_it_is_worth_while_even_who_comes_first_waits_for_others():
+    statement = Statement(is_held=False)
+    pace = Slow()
+    batch = Batch(statement, most=100, pace=pace)
+    first = add(batch, 1)
+    await asyncio.sleep(0)  # it has come, and waits
+    assert await asyncio.gather(first, add(batch, 2, rows=3), add(batch, 3)) == [10, 20, 30]
+    assert statement.runs == [[1, 2, 3]]
+    assert pace.noted == [(3, 5)]
+    assert batch.is_idle
+
+
+async def test_nobody_waits_where_there_is_enough_for_a_statement():
+    statement = Statement(is_held=False)
+    pace = Slow()
+    pace.seconds = 1e6
+    batch = Batch(statement, most=4, pace=pace)
+    await asyncio.gather(*(batch.add(number) for number in range(4)))
+    assert statement.runs == [[0, 1, 2, 3]]
+
+
+async def test_who_waits_for_others_hears_that_it_stops():
+    pace = Slow()
+    pace.seconds = 1e6
+    batch = Batch(Statement(), most=100, pace=pace)
+    waiting = add(batch, 1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await batch.close()
+    with pytest.raises(Unavailable):
+        await waiting

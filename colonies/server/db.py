@@ -7,6 +7,7 @@ process is exactly one of them. How the server is found is in `primary.py`.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -40,6 +41,7 @@ from colonies.core.errors import (
     Misconfigured,
     Unavailable,
 )
+from colonies.server.pace import Pace
 from colonies.server.primary import POOLED, REFUSALS, SESSION, USUAL, Connection, connect
 from colonies.server.query import Query, load_queries
 
@@ -52,7 +54,6 @@ USUAL_BATCH = 200
 
 PLACE = "place"
 """The column that says which of the items a statement was run for a row belongs to."""
-
 
 _OUTAGES = (
     OSError,
@@ -201,6 +202,7 @@ class Database(Statements):
         self._connections = connections
         self._most = batch
         self._batches: dict[Hashable, Batch[Any, Any]] = {}
+        self._paces: dict[Callable[..., Any], Pace] = defaultdict(Pace)
         self._pool: asyncpg.Pool | None = None
         self._pooled: WeakSet[Connection] = WeakSet()
 
@@ -258,7 +260,8 @@ class Database(Statements):
         key = (run, *more)
         batch = self._batches.get(key)
         if batch is None:
-            batch = Batch(lambda items: run(self, items, *more), most=self._most)
+            pace = self._paces[run]
+            batch = Batch(lambda items: run(self, items, *more), most=self._most, pace=pace)
             self._batches[key] = batch
         try:
             result: R = await batch.add(item, rows=rows)
