@@ -30,7 +30,7 @@ MAX_PENDING = 10_000
 """Changes kept until they can be told."""
 
 PAUSE = 0.02
-"""Seconds from one telling to the next: what comes first is told at once, the rest together."""
+"""Seconds from one telling to the next: what comes alone is told at once, the rest together."""
 
 RECENT = 5.0
 """Seconds after which nobody can want a change any more who did not want it when it came."""
@@ -89,6 +89,7 @@ class News:
         self._shut_out: dict[tuple[str, str], None] = {}
         self._removed: dict[tuple[str, str], None] = {}
         self._members = self._recurs = self._look = False
+        self._told_at = float("-inf")
         self._came = asyncio.Event()
         self._is_urgent = asyncio.Event()
 
@@ -193,8 +194,11 @@ class News:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._changed.clear()
         self._unwanted.clear()
+        self._forget_told()
+
+    def _forget_told(self) -> None:
+        self._changed.clear()
         self._shut_out.clear()
         self._removed.clear()
         self._members = self._recurs = self._look = False
@@ -203,8 +207,13 @@ class News:
         """Wait until there is something to tell."""
         await self._came.wait()
 
-    async def rest(self) -> None:
-        """Wait for more to come, after something was told, unless it is urgent."""
+    async def gather(self) -> None:
+        """Wait for more to come, if something was told just before, unless it is urgent.
+
+        Much of what waits is taken meanwhile, here where it was submitted, and need not be told.
+        """
+        if self._clock() > self._told_at + 2 * PAUSE:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(PAUSE):
                 await self._is_urgent.wait()
@@ -228,7 +237,9 @@ class News:
                 changed[key[0]].append(self._changed[key].change)
             notices.append(Notice(hub_id, changed=dict(changed)))
         notices += [Notice(hub_id, removed=part) for part in _parts(list(self._removed))]
-        self.clear()
+        self._forget_told()
+        if notices:
+            self._told_at = self._clock()
         return [wire.encode(notice).decode() for notice in notices]
 
     def _stir(self) -> None:

@@ -181,6 +181,7 @@ class Peers:
 
     async def _tell(self) -> None:
         await self._news.wait()
+        await self._news.gather()
         payloads = self._news.take(self._hub.id)
         if not payloads:
             return
@@ -189,7 +190,6 @@ class Peers:
         except BaseException:
             self._news.overflow()
             raise
-        await self._news.rest()
 
     def _hear(self, payload: str) -> None:
         try:

@@ -6,7 +6,7 @@ import pytest
 
 from colonies.core import wire
 from colonies.core.process import Conditions, Process, ProcessSpec, State, new_id
-from colonies.server.news import MAX_PENDING, Change, News, Notice, kind_of
+from colonies.server.news import MAX_PENDING, PAUSE, Change, News, Notice, kind_of
 from colonies.server.parties import Cause
 
 ME = "a" * 32
@@ -99,3 +99,26 @@ async def test_who_waits_wakes_when_there_is_something_to_tell(news):
     news.remove("c", "p")
     await waiting
     assert told(news) == [Notice(ME, removed=[("c", "p")])]
+
+
+async def test_what_comes_alone_is_told_at_once_and_what_follows_is_gathered():
+    now = 1000.0
+    news = News(lambda: now)
+    news.meet(["other"])
+
+    async def gathers() -> bool:
+        """Whether it waits for more, until it is urgent."""
+        gathering = asyncio.ensure_future(news.gather())
+        await asyncio.sleep(0)
+        is_waiting = not gathering.done()
+        news._is_urgent.set()
+        await gathering
+        return is_waiting
+
+    assert not await gathers()
+    news.remove("c", "p")
+    assert told(news)
+    assert await gathers()
+    assert not told(news), "which was nothing"
+    now += 3 * PAUSE
+    assert not await gathers()

@@ -133,6 +133,7 @@ def test_what_came_just_before_somebody_wanted_it_is_told(news, wishes, clock):
     clock.now += RECENT + 1
     news.change(changed(State.SUCCESS), Cause.CALL)
     news.change(changed(State.FAILED, colony=THEIRS), Cause.CALL)
+    assert told(news) == []
     wishes.utter(Wish.ALL, MINE)
     news.learn(OTHER, wishes.give())
     assert told(news) == [State.SUCCESS]
