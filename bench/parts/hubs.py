@@ -11,8 +11,9 @@ CLIENTS = 50
 
 CONDITIONS = f"""\
 `colonies server start --workers N`: equal hubs on one port and one PostgreSQL, which tell each
-other of every change. {CLIENTS} clients, spread over them by the kernel. Where hubs, PostgreSQL and
-clients share a few cores more hubs cannot do more; what counts is what a cycle costs."""
+other of what somebody there waits for. {CLIENTS} clients, spread over them by the kernel. Where
+hubs, PostgreSQL and clients share a few cores more hubs cannot do more; what counts is what a cycle
+costs."""
 
 
 async def measure(world: World) -> Chapter:
