@@ -88,7 +88,7 @@ class Statements:
 
     async def fetch_all(self, kind: type[T], name: str, /, **arguments: Any) -> list[T]:
         """Run a statement and give its rows as Structs."""
-        build: Callable[[Mapping[str, Any]], T] = builder(cast(Any, kind))
+        build: Callable[[asyncpg.Record], T] = builder(cast(Any, kind))
         return [build(row) for row in await self._fetch(name, arguments)]
 
     async def fetch_one(
@@ -109,7 +109,7 @@ class Statements:
         self, kind: type[T], name: str, /, **arguments: Any
     ) -> list[tuple[int, T]]:
         """Run a statement and give its rows as Structs, each with the ``place`` that it names."""
-        build: Callable[[Mapping[str, Any]], T] = builder(cast(Any, kind))
+        build: Callable[[asyncpg.Record], T] = builder(cast(Any, kind))
         return [(row[PLACE], build(row)) for row in await self._fetch(name, arguments)]
 
     async def fetch_rows(self, name: str, /, **arguments: Any) -> list[tuple[Any, ...]]:

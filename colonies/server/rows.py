@@ -14,7 +14,7 @@ PLACE = "place"
 
 
 @cache
-def builder(kind: Any) -> Callable[[Mapping[str, Any]], Any]:
+def builder(kind: Any) -> Callable[[Any], Any]:
     """Make the function from a row to a Struct; NULL is the field's default."""
     converters = {
         name: convert
