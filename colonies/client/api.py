@@ -370,6 +370,7 @@ class Colonies(Functions, Workflows, Crons, Generators):
             colony_id=self._colony(colony_id),
             credit=credit,
             heartbeat=heartbeat,
+            together=True,
         )
         is_first = False
         return changes
