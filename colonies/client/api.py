@@ -39,8 +39,8 @@ from colonies.settings import Settings
 
 T = TypeVar("T")
 
-MOST_CLOSES = 64
-CLOSE_SIZE = 8192
+MOST_CLOSES = 200
+CLOSE_SIZE = 2048
 """Closes that go together at most, and how much of one's text counts as one more of them."""
 
 FIRST_POLL = 0.05
