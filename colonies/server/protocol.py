@@ -146,7 +146,7 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def send_now(self, frame: bytes) -> bool:
         """Send a frame, together with what else is sent in this round of the loop."""
-        if not self.writable.is_set() or self.disconnected or self.close_sent:
+        if not self.writable.is_set() or self.transport.is_closing() or self.close_sent:
             return False
         try:
             self.conn.send_text(frame)
@@ -162,7 +162,8 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
     def _flush(self) -> None:
         """Hand over what was sent; each write of the loop's is one to the system."""
         self._unsent = 0
-        if output := self.conn.data_to_send():
+        output = self.conn.data_to_send()
+        if output and not self.transport.is_closing():
             self.transport.write(b"".join(output))
 
     def abort(self) -> None:
