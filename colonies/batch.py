@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Generic, Protocol, TypeVar
@@ -93,6 +93,19 @@ class Batch(Generic[A, R]):
         finally:
             self._pass_on()
         return result
+
+    async def add_all(self, items: Iterable[A]) -> list[R | BaseException]:
+        """Give what comes of each of several items, or what goes wrong with it.
+
+        They come at once, so the first need not go alone.
+        """
+        loop = asyncio.get_running_loop()
+        places: list[Place[A, R]] = [Place(item, 1, loop.create_future()) for item in items]
+        self._line += places
+        if self.is_idle:
+            self.is_idle = False
+            self._pass_on()
+        return await asyncio.gather(*(place.done for place in places), return_exceptions=True)
 
     async def close(self) -> None:
         """Stop; whoever is still in line hears of it."""

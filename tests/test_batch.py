@@ -54,6 +54,35 @@ async def test_who_comes_first_goes_at_once_and_the_others_together():
     assert batch.is_idle
 
 
+async def test_those_who_come_at_once_go_together():
+    statement = Statement(bad=frozenset({3}), is_held=False)
+    batch = Batch(statement, most=3)
+    results = await batch.add_all(range(5))
+    assert [results[:3], results[4]] == [[0, 10, 20], 40]
+    assert isinstance(results[3], Conflict)
+    assert statement.runs == [[0, 1, 2], [3, 4], [3], [4]]
+    assert await batch.add_all([]) == []
+    assert batch.is_idle
+
+
+async def test_those_who_come_at_once_and_give_up_have_asked_for_nothing():
+    statement = Statement()
+    batch = Batch(statement, most=10)
+    first = add(batch, 1)
+    await statement.begun()
+    gone = asyncio.ensure_future(batch.add_all([2, 3]))
+    await asyncio.sleep(0)
+    last = add(batch, 4)
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.wait([gone])
+    statement.end()
+    await statement.begun()
+    statement.end()
+    assert await asyncio.gather(first, last) == [10, 40]
+    assert statement.runs == [[1], [4]]
+
+
 async def test_a_statement_has_so_many_rows_at_most():
     statement = Statement(is_held=False)
     batch = Batch(statement, most=3)

@@ -39,8 +39,8 @@ from colonies.settings import Settings
 
 T = TypeVar("T")
 
-MOST_CLOSES = 64
-CLOSE_SIZE = 8192
+MOST_CLOSES = 200
+CLOSE_SIZE = 2048
 """Closes that go together at most, and how much of one's text counts as one more of them."""
 
 FIRST_POLL = 0.05
@@ -370,6 +370,7 @@ class Colonies(Functions, Workflows, Crons, Generators):
             colony_id=self._colony(colony_id),
             credit=credit,
             heartbeat=heartbeat,
+            together=True,
         )
         is_first = False
         return changes

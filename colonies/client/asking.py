@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from colonies.client.closing import Closing
-from colonies.client.connection import Connection, Stream, Transport
+from colonies.client.connection import Connection, Transport
 from colonies.client.insistence import insist
 from colonies.client.keychain import find_key
+from colonies.client.stream import Stream
 from colonies.client.work import Changes
 from colonies.core.envelope import new_request_id, open_reply
 from colonies.core.errors import ConnectionLost, Failure, Misconfigured

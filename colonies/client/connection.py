@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import msgspec
 from websockets.asyncio.client import ClientConnection
@@ -23,6 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from colonies.client.closing import Closing
 from colonies.client.insistence import pauses
+from colonies.client.stream import Stream
 from colonies.core import wire
 from colonies.core.envelope import Reply, new_request_id, open_reply, seal
 from colonies.core.errors import (
@@ -40,8 +40,6 @@ from colonies.settings import Settings
 logger = logging.getLogger(__name__)
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
-MAX_UNREAD = 10_000
-"""Pushes of one stream that nobody has read yet; more end the stream with an error."""
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
@@ -89,50 +87,6 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Leave nothing open."""
-
-
-class Stream:
-    """What one subscription brings, in order; iterate over it."""
-
-    send: Callable[[], Awaitable[None]]
-    key: PrivateKey
-    websocket: ClientConnection | None = None
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._replies: deque[Reply] = deque()
-        self._changed = asyncio.Event()
-        self._error: ColoniesError | None = None
-
-    def feed(self, reply: Reply) -> None:
-        """Take a push."""
-        if len(self._replies) >= MAX_UNREAD:
-            self.fail(ConnectionLost(f"more than {MAX_UNREAD} unread pushes"))
-            return
-        self._replies.append(reply)
-        self._changed.set()
-
-    def fail(self, error: ColoniesError) -> None:
-        """End with an error, after what has come already."""
-        self._error = self._error or error
-        self._changed.set()
-
-    def take_unread(self) -> list[Reply]:
-        """Give what nobody has read, and forget it."""
-        unread = list(self._replies)
-        self._replies.clear()
-        return unread
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Reply:
-        while not self._replies:
-            if self._error:
-                raise self._error
-            self._changed.clear()
-            await self._changed.wait()
-        return self._replies.popleft()
 
 
 class Connection(Closing):

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from colonies.client.closing import Closing
-from colonies.client.connection import Stream
-from colonies.core.envelope import open_reply
+from colonies.client.stream import Stream
 from colonies.core.errors import ColoniesError
 from colonies.core.process import (
     Conditions,
@@ -38,7 +37,7 @@ class Changes(Closing):
 
     async def __anext__(self) -> Process:
         """Wait for the next process; raise what ended the subscription when it has ended."""
-        return open_reply(await anext(self._stream), Process)
+        return await anext(self._stream)
 
     async def close(self) -> None:
         """End the subscription; may be called twice."""
@@ -46,7 +45,7 @@ class Changes(Closing):
 
     def unread(self) -> list[Process]:
         """Give what had been pushed already and nobody has read."""
-        return [open_reply(reply, Process) for reply in self._stream.take_unread()]
+        return self._stream.take_unread()
 
 
 @dataclass(frozen=True)

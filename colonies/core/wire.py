@@ -41,8 +41,11 @@ def wire_name(name: str) -> str:
 
 
 @dataclass_transform(field_specifiers=(msgspec.field,), frozen_default=True)
-class Wire(msgspec.Struct, frozen=True, rename=wire_name):
-    """The base of everything that travels: immutable, its keys without underscores."""
+class Wire(msgspec.Struct, frozen=True, gc=False, rename=wire_name):
+    """The base of everything that travels: immutable, its keys without underscores.
+
+    As nothing that travels can lead back to itself, the garbage collector need not look at it.
+    """
 
 
 def encode(value: Any) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
 import msgspec
@@ -59,7 +59,7 @@ async def assign(
                 for process in given:
                     call.hub.introduce(process)
             if given and call.peer.is_gone:
-                await take_back(call.db, call.hub, given[0])
+                await take_back(call.db, call.hub, given)
                 break
             if given:
                 call.publish(without_token(given[0]))
@@ -98,9 +98,13 @@ async def _wait_before(deadline: float, waiter: Waiter, *, room: int = 0) -> lis
         timer.cancel()
 
 
-async def take_back(db: Database, hub: Hub, process: Process) -> None:
-    """Return a process to the queue that could not be handed over."""
-    hub.publish(await lifecycle.release(db, lifecycle.Assignment.of(process)))
+async def take_back(db: Database, hub: Hub, processes: Iterable[Process]) -> None:
+    """Return processes to the queue that could not be handed over."""
+
+    async def release(process: Process) -> None:
+        hub.publish(await lifecycle.release(db, lifecycle.Assignment.of(process)))
+
+    await asyncio.gather(*map(release, processes))
 
 
 def without_token(process: Process) -> Process:
@@ -120,13 +124,13 @@ class Assigner:
         credit: int,
         request: str,
         peer: Peer,
-        push: Callable[[Process], bool],
+        push: Callable[[Sequence[Process]], int],
         tell: Callable[[Process], None],
     ) -> None:
         """Take who works, how much, and where.
 
-        ``request`` is that of the subscription. ``push`` gives a process away and says if it is on
-        its way; ``tell`` gives news of one.
+        ``request`` is that of the subscription. ``push`` gives processes away and says how many are
+        on their way; ``tell`` gives news of one.
         """
         self._db = db
         self._hub = hub
@@ -242,8 +246,7 @@ class Assigner:
             await _wait_before(asyncio.get_running_loop().time() + pause, waiter)
             return
         self._hub.pass_on(offer, claimed)
-        for process in claimed:
-            await self._hand_over(process)
+        await self._hand_over(claimed)
         if len(claimed) == free:
             return
         while (room := self._credit - len(self._held)) > 0:
@@ -252,14 +255,15 @@ class Assigner:
                 break
             for process in handed:
                 self._hub.introduce(process)
-                await self._hand_over(process)
+            await self._hand_over(handed)
 
-    async def _hand_over(self, process: Process) -> None:
+    async def _hand_over(self, processes: list[Process]) -> None:
         if self._is_stopped:
-            await take_back(self._db, self._hub, process)
+            await take_back(self._db, self._hub, processes)
             return
-        self.hold(process.process_id, process.attempt_token, process.attempt)
-        if not self._push(process):
-            await take_back(self._db, self._hub, process)
-            return
-        self._hub.publish([without_token(process)])
+        for process in processes:
+            self.hold(process.process_id, process.attempt_token, process.attempt)
+        sent = self._push(processes)
+        self._hub.publish(map(without_token, processes[:sent]))
+        if sent < len(processes):
+            await take_back(self._db, self._hub, processes[sent:])

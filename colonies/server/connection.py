@@ -45,7 +45,10 @@ class Socket(Protocol):
     """The wire under a connection."""
 
     def frames(self) -> AsyncIterator[bytes]:
-        """Give what arrives, until the peer is gone."""
+        """Give what arrives and was not taken at once, until the peer is gone."""
+
+    def send_now(self, frame: bytes) -> bool:
+        """Send a frame if nothing has to be waited for; whether it was."""
 
     async def send(self, frame: bytes) -> None:
         """Send a frame, waiting while the peer does not read; raise OSError when it is gone."""
@@ -71,6 +74,8 @@ class Connection(Peer):
         self._standing_aside = 0
         self._has_room = Event()
         self._has_room.set()
+        self._takes_at_once = False
+        self._answerer: Answer
         self._timers: dict[tuple[str, ...], asyncio.TimerHandle] = {}
         self._heartbeat = 0.0
         self._farewell = (NORMAL, "")
@@ -78,14 +83,17 @@ class Connection(Peer):
 
     async def serve(self, socket: Socket, answer: Answer) -> None:
         """Answer frames until the peer or we close; leave nothing running."""
+        self._answerer = answer
+        self._outbox.send_now = socket.send_now
         self._schedule(("stranger",), self._settings.stranger_timeout, self._refuse_stranger)
         async with self._tasks:
             writing = self._tasks.create_task(self._write(socket))
             try:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(None) as self._reading:
-                        await self._read(socket, answer)
+                        await self._read(socket)
             finally:
+                self._takes_at_once = False
                 self._reading = None
                 self._leave()
                 writing.cancel()
@@ -194,12 +202,26 @@ class Connection(Peer):
         self._heartbeat = seconds * MISSED_HEARTBEATS
         self.hear()
 
-    async def _read(self, socket: Socket, answer: Answer) -> None:
+    def take(self, frame: bytes) -> bool:
+        """Answer a frame as it comes, if none waits before it and there is room; whether it was."""
+        if not self._takes_at_once or not self._has_room.is_set():
+            return False
+        self.hear()
+        self._begin(frame)
+        return True
+
+    async def _read(self, socket: Socket) -> None:
+        self._takes_at_once = True
         async for frame in socket.frames():
+            self._takes_at_once = False
             self.hear()
             await self._has_room.wait()
-            self._count(1)
-            self._tasks.create_task(self._guard(self._answer(frame, answer)))
+            self._begin(frame)
+            self._takes_at_once = True
+
+    def _begin(self, frame: bytes) -> None:
+        self._count(1)
+        self._tasks.create_task(self._guard(self._answer(frame)))
 
     def _count(self, change: int) -> None:
         self._in_flight += change
@@ -208,9 +230,9 @@ class Connection(Peer):
         else:
             self._has_room.clear()
 
-    async def _answer(self, frame: bytes, answer: Answer) -> None:
+    async def _answer(self, frame: bytes) -> None:
         try:
-            reply = await answer(frame, self)
+            reply = await self._answerer(frame, self)
             if reply is not None:
                 await self._outbox.put(reply)
         finally:

@@ -13,6 +13,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Hashable,
+    Iterable,
     Iterator,
     Mapping,
     Sequence,
@@ -23,13 +24,10 @@ from contextlib import (
     contextmanager,
     suppress,
 )
-from enum import Enum
-from functools import cache, partial
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
 import asyncpg
-import msgspec
 
 from colonies.batch import Batch
 from colonies.core.errors import (
@@ -44,6 +42,7 @@ from colonies.core.errors import (
 from colonies.server.pace import Pace
 from colonies.server.primary import POOLED, REFUSALS, SESSION, USUAL, Connection, connect
 from colonies.server.query import Query, load_queries
+from colonies.server.rows import PLACE, builder
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -51,9 +50,6 @@ R = TypeVar("R")
 
 USUAL_BATCH = 200
 """Rows of a statement that is shared. Measured: above a hundred a row costs the same."""
-
-PLACE = "place"
-"""The column that says which of the items a statement was run for a row belongs to."""
 
 _OUTAGES = (
     OSError,
@@ -94,7 +90,7 @@ class Statements:
 
     async def fetch_all(self, kind: type[T], name: str, /, **arguments: Any) -> list[T]:
         """Run a statement and give its rows as Structs."""
-        build: Callable[[asyncpg.Record], T] = _builder(cast(Any, kind))
+        build: Callable[[asyncpg.Record], T] = builder(cast(Any, kind))
         return [build(row) for row in await self._fetch(name, arguments)]
 
     async def fetch_one(
@@ -115,7 +111,7 @@ class Statements:
         self, kind: type[T], name: str, /, **arguments: Any
     ) -> list[tuple[int, T]]:
         """Run a statement and give its rows as Structs, each with the ``place`` that it names."""
-        build: Callable[[asyncpg.Record], T] = _builder(cast(Any, kind))
+        build: Callable[[asyncpg.Record], T] = builder(cast(Any, kind))
         return [(row[PLACE], build(row)) for row in await self._fetch(name, arguments)]
 
     async def fetch_rows(self, name: str, /, **arguments: Any) -> list[tuple[Any, ...]]:
@@ -257,6 +253,26 @@ class Database(Statements):
         """Give what came of one item, run with what else is asked of the same meanwhile."""
         if self._most <= 1:
             return await super().batched(run, item, *more)
+        with self._batch(run, *more) as batch:
+            result: R = await batch.add(item, rows=rows)
+        return result
+
+    async def batched_all(
+        self, run: Callable[..., Awaitable[Sequence[R]]], items: Iterable[A], *more: Hashable
+    ) -> list[R | BaseException]:
+        """Give what came of each item, or what went wrong with it; they share statements."""
+        if self._most <= 1:
+            alone = (self.batched(run, item, *more) for item in items)
+            return await asyncio.gather(*alone, return_exceptions=True)
+        with self._batch(run, *more) as batch:
+            results: list[R | BaseException] = await batch.add_all(items)
+        return results
+
+    @contextmanager
+    def _batch(
+        self, run: Callable[..., Awaitable[Sequence[Any]]], *more: Hashable
+    ) -> Iterator[Batch[Any, Any]]:
+        """Give the line for this, which is there as long as somebody is in it."""
         key = (run, *more)
         batch = self._batches.get(key)
         if batch is None:
@@ -264,11 +280,10 @@ class Database(Statements):
             batch = Batch(lambda items: run(self, items, *more), most=self._most, pace=pace)
             self._batches[key] = batch
         try:
-            result: R = await batch.add(item, rows=rows)
+            yield batch
         finally:
             if batch.is_idle and self._batches.get(key) is batch:
                 del self._batches[key]
-        return result
 
     @asynccontextmanager
     async def transaction(self, *, timeout: float | None = None) -> AsyncIterator[Transaction]:
@@ -364,37 +379,3 @@ class _translated:  # noqa: N801 - reads as a phrase: with _translated()
             raise Malformed(f"out of range: {error.constraint_name or 'a value'}") from error
         if isinstance(error, _OUTAGES):
             raise Unavailable("the database cannot be reached") from error
-
-
-@cache
-def _builder(kind: Any) -> Callable[[asyncpg.Record], Any]:
-    """Make the function from a row to a Struct; NULL is the field's default."""
-    converters = {
-        name: convert
-        for name, hint in get_type_hints(kind).items()
-        if (convert := _converter(hint)) is not None
-    }
-
-    def build(row: asyncpg.Record) -> Any:
-        values = {name: value for name, value in row.items() if value is not None}
-        values.pop(PLACE, None)
-        for name, convert in converters.items():
-            if name in values:
-                values[name] = convert(values[name])
-        return kind(**values)
-
-    return build
-
-
-def _converter(hint: Any) -> Callable[[Any], Any] | None:
-    """Give what turns a column into a field, where the driver's value is not it already."""
-    item = get_args(hint)[0] if get_origin(hint) is list else hint
-    if isinstance(item, type) and issubclass(item, msgspec.Struct):
-        return partial(_from_json, msgspec.json.Decoder(hint))
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint
-    return None
-
-
-def _from_json(decoder: msgspec.json.Decoder[Any], text: str) -> Any:
-    return decoder.decode(text)

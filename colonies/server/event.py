@@ -14,6 +14,10 @@ class Event:
         self._is_set = False
         self._waiters: tuple[asyncio.Future[None], ...] = ()
 
+    def is_set(self) -> bool:
+        """Whether nobody has to wait."""
+        return self._is_set
+
     def set(self) -> None:
         """Let everybody go on who waits, and whoever comes until `clear`."""
         self._is_set = True

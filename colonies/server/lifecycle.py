@@ -12,7 +12,15 @@ from itertools import chain, repeat
 import msgspec
 
 from colonies.core.identity import sha3
-from colonies.core.process import Held, Process, ProcessSpec, State, environment_of, new_id
+from colonies.core.process import (
+    AttemptEnd,
+    Held,
+    Process,
+    ProcessSpec,
+    State,
+    environment_of,
+    new_id,
+)
 from colonies.core.runtime import Runtime
 from colonies.server import graph
 from colonies.server.db import Database, Statements, seen_before
@@ -184,6 +192,37 @@ async def close(
     if closed := await db.batched(close_all, ending):
         return [closed]
     return await db.batched(graph.close_members, ending)
+
+
+async def close_many(
+    db: Database, ends: Iterable[tuple[Assignment, AttemptEnd]]
+) -> list[list[Process] | BaseException]:
+    """End many running processes, each for itself: gives what `close` gives, or what went wrong.
+
+    That each is done once, its attempt sees to.
+    """
+    endings = [
+        Ending(
+            assignment.process_id,
+            assignment.runtime_id,
+            assignment.colony_ids,
+            assignment.attempt_token,
+            state=end.state,
+            output=end.output,
+            errors=end.errors,
+            intent=NOBODYS,
+        )
+        for assignment, end in ends
+    ]
+    results: list[list[Process] | BaseException] = [
+        one if isinstance(one, BaseException) else [one] if one else []
+        for one in await db.batched_all(close_all, endings)
+    ]
+    if left := [place for place, one in enumerate(results) if one == []]:
+        of_graphs = await db.batched_all(graph.close_members, [endings[place] for place in left])
+        for place, one in zip(left, of_graphs, strict=True):
+            results[place] = one
+    return results
 
 
 async def release(

@@ -1,17 +1,24 @@
-"""Which runtimes an identity is: remembered for a moment, since every call asks.
+"""What an identity is, in which colonies: remembered for a moment, since every call asks.
 
-Forgotten at once when anything about runtimes is changed, by this hub or by another that tells, and
-after a second in any case, so that what is not told takes effect here as fast. A claim does not
-rely on it: its statement reads the runtime itself.
+Forgotten at once when anything about colonies or runtimes is changed, by this hub or by another
+that tells, and after a second in any case, so that what is not told takes effect here as fast. A
+claim does not rely on it: its statement reads the runtime itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import TypeAlias, TypeVar
 
+from colonies.core.colony import Colony
 from colonies.core.runtime import Runtime
 from colonies.server.db import Statements
+
+T = TypeVar("T")
+
+Memory: TypeAlias = dict[str, tuple[float, T]]
+"""What was found of each identity, and until when that is remembered."""
 
 LIFETIME = 1.0
 """Seconds that memberships are remembered."""
@@ -21,9 +28,9 @@ MAX_REMEMBERED = 10_000
 
 
 class Members:
-    """The runtimes that an identity is, in whichever colonies.
+    """The runtimes that an identity is, in whichever colonies, and the colony that it owns.
 
-    ``generation`` counts how often anything about runtimes has changed.
+    ``generation`` counts how often anything about them has changed.
     """
 
     def __init__(
@@ -37,7 +44,8 @@ class Members:
         self._db = db
         self._clock = clock
         self._tell = tell
-        self._remembered: dict[str, tuple[float, list[Runtime]]] = {}
+        self._remembered: Memory[list[Runtime]] = {}
+        self._owned: Memory[Colony | None] = {}
         self.generation = 0
 
     async def of(self, identity: str) -> list[Runtime]:
@@ -47,12 +55,25 @@ class Members:
             return runtimes
         generation = self.generation
         runtimes = await self._db.batched(_memberships, identity)
+        self._remember(self._remembered, identity, runtimes, generation)
+        return runtimes
+
+    async def colony_of(self, identity: str) -> Colony | None:
+        """Give the colony that an identity owns."""
+        until, colony = self._owned.get(identity, (0.0, None))
+        if self._clock() < until:
+            return colony
+        generation = self.generation
+        colony = await self._db.fetch_maybe(Colony, "get_colony", colony_id=identity)
+        self._remember(self._owned, identity, colony, generation)
+        return colony
+
+    def _remember(self, memory: Memory[T], identity: str, found: T, generation: int) -> None:
         # What was read before a change must not be remembered after it.
         if generation == self.generation:
-            if len(self._remembered) >= MAX_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[identity] = (self._clock() + LIFETIME, runtimes)
-        return runtimes
+            if len(memory) >= MAX_REMEMBERED:
+                memory.clear()
+            memory[identity] = (self._clock() + LIFETIME, found)
 
     def line_of(self, identity: str) -> tuple[str, ...]:
         """Give what an identity has in common with its fellows: every colony that it is in.
@@ -64,7 +85,7 @@ class Members:
         return tuple(sorted(one.colony_id for one in runtimes)) or (identity,)
 
     def forget(self) -> None:
-        """Forget everything, on every hub: something about runtimes has changed."""
+        """Forget everything, on every hub: something about colonies or runtimes has changed."""
         self.forget_here()
         self._tell()
 
@@ -72,6 +93,7 @@ class Members:
         """Forget everything on this hub."""
         self.generation += 1
         self._remembered.clear()
+        self._owned.clear()
 
 
 async def _memberships(db: Statements, identities: Sequence[str]) -> list[list[Runtime]]:

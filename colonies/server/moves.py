@@ -18,7 +18,7 @@ from colonies.server.intent import NOBODYS, Intent
 from colonies.server.queue import Bookmarks, Queue
 
 
-class Planned(msgspec.Struct, frozen=True):
+class Planned(msgspec.Struct, frozen=True, gc=False):
     """A process to be: its id, its spec as it is kept, and its environment as attributes."""
 
     process_id: str
@@ -26,14 +26,14 @@ class Planned(msgspec.Struct, frozen=True):
     environment: list[Attribute]
 
 
-class Submission(msgspec.Struct, frozen=True):
+class Submission(msgspec.Struct, frozen=True, gc=False):
     """What one request asks for: at least one process, all of them or none."""
 
     planned: list[Planned]
     intent: Intent
 
 
-class Times(msgspec.Struct, frozen=True):
+class Times(msgspec.Struct, frozen=True, gc=False):
     """When a process was submitted and until when it waits; and if it was assigned at once, how."""
 
     process_id: str
@@ -44,7 +44,7 @@ class Times(msgspec.Struct, frozen=True):
     leased_until: wire.Time = wire.ZERO_TIME
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """How much one runtime can have, and how it will hold it."""
 
     runtime_id: str
@@ -245,7 +245,7 @@ async def _claim(
     )
 
 
-class Ending(msgspec.Struct, frozen=True):
+class Ending(msgspec.Struct, frozen=True, gc=False):
     """How an attempt ends, as its runtime says."""
 
     process_id: str

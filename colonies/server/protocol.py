@@ -13,10 +13,11 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
 from colonies.core.errors import Misconfigured
 from colonies.server.event import Event
-from colonies.server.web import ABORT, ON_PONG, SETTLE
+from colonies.server.web import LINE
 from colonies.settings import Settings
 
 MAX_PONG_BYTES = 1024 * 1024
@@ -25,6 +26,9 @@ MAX_PONG_BYTES = 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 HEADER_TIMEOUT = 10.0
 """Seconds that a new connection has for the header of its first request."""
+
+FLUSH_BYTES = 64 * 1024
+"""What is sent in one round of the loop before some of it is written."""
 
 INVALID_DATA = 1007
 GRACE = 5
@@ -108,15 +112,15 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         light: Any = self  # our mailbox and event do what of theirs is used
         light.queue, light.writable = _Mailbox(), Event()
         self.writable.set()
-        self.on_pong: list[Callable[[], None]] = []
+        self.on_pong: Callable[[], None] = _nothing
+        self.on_frame: Callable[[bytes], bool] = _later
+        self._unsent = 0
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):
             scope: Any = self.scope
-            scope["extensions"][ABORT] = self.transport.abort
-            scope["extensions"][ON_PONG] = self.on_pong
-            scope["extensions"][SETTLE] = self.settle
+            scope["extensions"][LINE] = self
 
     def settle(self) -> None:
         """Forget what was said to open the socket: 4 kB, for as long as it is open."""
@@ -138,8 +142,33 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def handle_pong(self, event: Any) -> None:
         super().handle_pong(event)
-        for callback in self.on_pong:
-            callback()
+        self.on_pong()
+
+    def send_now(self, frame: bytes) -> bool:
+        """Send a frame, together with what else is sent in this round of the loop."""
+        if not self.writable.is_set() or self.transport.is_closing() or self.close_sent:
+            return False
+        try:
+            self.conn.send_text(frame)
+        except InvalidState:  # the peer has said goodbye
+            return False
+        if not self._unsent:
+            self.loop.call_soon(self._flush)
+        self._unsent += len(frame)
+        if self._unsent >= FLUSH_BYTES:
+            self._flush()
+        return True
+
+    def _flush(self) -> None:
+        """Hand over what was sent; each write of the loop's is one to the system."""
+        self._unsent = 0
+        output = self.conn.data_to_send()
+        if output and not self.transport.is_closing():
+            self.transport.write(b"".join(output))
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self.transport.abort()
 
     def keepalive_timeout(self) -> None:
         """Drop a peer that answers no ping, even one that left things unread."""
@@ -148,11 +177,23 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         """Close on text that is none (RFC 6455, 8.1), without a traceback on the console."""
-        if self.curr_msg_data_type == "text" and not _is_text(b"".join(self.frames)):
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        if self.curr_msg_data_type == "text" and not _is_text(data):
             self.conn.fail(INVALID_DATA)
             self.handle_parser_exception()
+        elif not self.close_sent and self.queue.empty() and self.on_frame(data):
+            self.frames = []
         else:
             super().send_receive_event_to_app()
+
+
+def _nothing() -> None:
+    """Do nothing with a pong."""
+
+
+def _later(_frame: bytes) -> bool:
+    """Leave a frame for later."""
+    return False
 
 
 def _is_text(data: bytes) -> bool:

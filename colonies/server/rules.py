@@ -249,7 +249,7 @@ async def colonies_of(call: Call) -> frozenset[str]:
     """Give the colonies whose processes the caller may read."""
     runtimes = await call.members.of(call.caller)
     colony_ids = {runtime.colony_id for runtime in runtimes if runtime.is_approved}
-    if await call.db.fetch_maybe(Colony, "get_colony", colony_id=call.caller):
+    if await call.members.colony_of(call.caller):
         colony_ids.add(call.caller)
     return frozenset(colony_ids)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
 import msgspec
 
+from colonies.core import wire
 from colonies.core.envelope import Reply, pack
 from colonies.core.errors import Failure, Unavailable
 from colonies.core.process import Held, Process
@@ -17,6 +21,9 @@ PUSHED_CHANGE = "subscribeprocessmsg"
 """The payload type of every pushed change, whichever subscription it is for, as v1 has it."""
 
 PUSHED_ASSIGNMENT = "subscribeassignmentsmsg"
+
+PARCEL_BYTES = 256 * 1024
+"""Bytes of the processes in one push, if they are more than one."""
 
 
 class ChangeStream:
@@ -46,11 +53,21 @@ class ChangeStream:
 class AssignmentStream:
     """Pushes assigned processes to a runtime as far as its credit goes."""
 
-    def __init__(self, call: Call, connection: Connection, runtime: Runtime, credit: int) -> None:
+    def __init__(
+        self,
+        call: Call,
+        connection: Connection,
+        runtime: Runtime,
+        credit: int,
+        *,
+        are_together: bool,
+    ) -> None:
+        """Take who works and how much; ``are_together`` says that lists of processes are pushed."""
         self._db = call.db
         self._hub = call.hub
         self._connection = connection
         self._name = call.id
+        self._are_together = are_together
         self._assigner = Assigner(
             call.db,
             call.hub,
@@ -80,15 +97,37 @@ class AssignmentStream:
         """Assign nothing more."""
         self._assigner.stop()
 
-    def _push(self, process: Process) -> bool:
-        return self._connection.push(self._reply(process), dropped=lambda: self._take_back(process))
-
     def tell(self, process: Process) -> None:
         """Send news of a process that the runtime holds."""
-        self._connection.push(self._reply(process))
+        self._connection.push(self._reply([wire.encode(process)]))
 
-    def _reply(self, process: Process) -> Reply:
-        return Reply(payload_type=PUSHED_ASSIGNMENT, payload=pack(process), subscription=self._name)
+    def _push(self, processes: Sequence[Process]) -> int:
+        """Send processes to their runtime; gives how many are on their way."""
+        sent = 0
+        for texts in self._parcels(processes):
+            some = processes[sent : sent + len(texts)]
+            if not self._connection.push(self._reply(texts), partial(self._take_back, some)):
+                break
+            sent += len(texts)
+        return sent
 
-    def _take_back(self, process: Process) -> None:
-        self._connection.start(take_back(self._db, self._hub, process))
+    def _parcels(self, processes: Iterable[Process]) -> Iterator[list[bytes]]:
+        """Put into parcels what is to be sent, each for one push."""
+        parcel: list[bytes] = []
+        size = 0
+        for text in map(wire.encode, processes):
+            if parcel and (not self._are_together or size + len(text) > PARCEL_BYTES):
+                yield parcel
+                parcel, size = [], 0
+            parcel.append(text)
+            size += len(text)
+        if parcel:
+            yield parcel
+
+    def _reply(self, texts: Sequence[bytes]) -> Reply:
+        raw = [msgspec.Raw(text) for text in texts]
+        payload = pack(raw if self._are_together else raw[0])
+        return Reply(payload_type=PUSHED_ASSIGNMENT, payload=payload, subscription=self._name)
+
+    def _take_back(self, processes: Sequence[Process]) -> None:
+        self._connection.start(take_back(self._db, self._hub, processes))

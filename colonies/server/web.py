@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from email.utils import formatdate
+from typing import Protocol
 
 import structlog
 from starlette.applications import Starlette
@@ -28,14 +29,8 @@ logger = structlog.get_logger()
 HANG_UP_TIMEOUT = 1.0
 """Seconds that a close frame may take to leave."""
 
-ABORT = "colonies.abort"
-"""The ASGI scope's key for a function that drops the connection, where the server offers one."""
-
-ON_PONG = "colonies.on_pong"
-"""The scope's key for a list of what is called when the peer answers a ping."""
-
-SETTLE = "colonies.settle"
-"""The scope's key for a function to be called once a socket is open, to forget its handshake."""
+LINE = "colonies.line"
+"""The ASGI scope's key for the server's own end of a socket, a `Line`."""
 
 OK = 200
 _TRY_AGAIN = PlainTextResponse(
@@ -168,10 +163,10 @@ class _Sockets:
         self._open.inc()
         try:
             await send({"type": "websocket.accept"})
-            extensions = scope.get("extensions", {})
-            extensions.get(ON_PONG, []).append(connection.hear)
-            extensions.get(SETTLE, lambda: None)()
-            await connection.serve(_AsgiSocket(receive, send, extensions.get(ABORT)), self._answer)
+            line: Line = scope["extensions"][LINE]
+            line.settle()
+            line.on_pong, line.on_frame = connection.hear, connection.take
+            await connection.serve(_AsgiSocket(receive, send, line), self._answer)
         finally:
             self._open.dec()
             self._strangers.get(connection.address, set()).discard(connection)
@@ -195,13 +190,33 @@ class _Sockets:
         return None
 
 
-class _AsgiSocket:
-    """A connection's wire, in the words of ASGI."""
+class Line(Protocol):
+    """The server's own end of a socket: what ASGI has no words for."""
 
-    def __init__(self, receive: Receive, send: Send, abort: Callable[[], None] | None) -> None:
+    on_pong: Callable[[], None]
+    """Called when the peer answers a ping."""
+
+    on_frame: Callable[[bytes], bool]
+    """Takes a frame as it comes; one that it does not take is received in the words of ASGI."""
+
+    def settle(self) -> None:
+        """Forget the handshake."""
+
+    def send_now(self, frame: bytes) -> bool:
+        """Send a frame if nothing has to be waited for; whether it was."""
+
+    def abort(self) -> None:
+        """Drop the connection."""
+
+
+class _AsgiSocket:
+    """A connection's wire: straight where that is possible, else in the words of ASGI."""
+
+    def __init__(self, receive: Receive, send: Send, line: Line) -> None:
         self._receive = receive
         self._send = send
-        self._abort = abort
+        self._line = line
+        self.send_now = line.send_now
 
     async def frames(self) -> AsyncIterator[bytes]:
         while (message := await self._receive())["type"] == "websocket.receive":
@@ -219,5 +234,4 @@ class _AsgiSocket:
             async with asyncio.timeout(HANG_UP_TIMEOUT):
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
                 return
-        if self._abort is not None:
-            self._abort()
+        self._line.abort()

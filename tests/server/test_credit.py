@@ -6,15 +6,19 @@ import socket as sockets
 import pytest
 from msgspec.structs import replace
 
+from colonies.core.envelope import open_reply
 from colonies.core.errors import Malformed, Unavailable
-from colonies.core.process import Held, State
+from colonies.core.process import Held, Process, State
 from colonies.server import lifecycle
 from colonies.server.app import Server, listen
 from tests.conftest import held
-from tests.server.doors import blocked, idle, noticed, refused, talk, until
+from tests.server.doors import Talk, blocked, idle, noticed, refused, talk, until
 from tests.server.leases import submit
 
 SECONDS = 20
+
+LARGE = (100_000, 100_000, 300_000, 1)
+"""Characters of processes of which only two go into one push."""
 
 
 async def test_what_waits_and_what_comes_is_assigned_and_pushed(socket, subscribe, member, people):
@@ -28,6 +32,30 @@ async def test_what_waits_and_what_comes_is_assigned_and_pushed(socket, subscrib
         process = await member.get_process(process_id)
         assert process.state is State.RUNNING
         assert process.assigned_runtime_id == people.runtime.id
+
+
+async def lists(socket: Talk, count: int) -> list[list[Process]]:
+    """Give so many pushes to somebody who takes processes together."""
+    return [open_reply(await socket.push(), list[Process]) for _ in range(count)]
+
+
+async def test_who_takes_them_together_is_pushed_lists(socket, subscribe, member):
+    ids = [await submit(member) for _ in range(3)]
+    await subscribe(socket, 5, together=True)
+    last = await submit(member)
+    first, second = await lists(socket, 2)
+    assert [[one.process_id for one in some] for some in (first, second)] == [ids, [last]]
+    assert replace(second[0], attempt_token="") == await member.get_process(last)
+    await member.cancel_process(last)
+    ((told,),) = await lists(socket, 1)
+    assert (told.process_id, told.is_cancelling) == (last, True)
+
+
+async def test_what_is_large_together_takes_several_pushes(socket, subscribe, member):
+    ids = [(await member.submit("f", "x" * size, runtime_type="cli")).id for size in LARGE]
+    await subscribe(socket, 5, together=True)
+    pushed = await lists(socket, 3)
+    assert [[one.process_id for one in some] for some in pushed] == [ids[:2], ids[2:3], ids[3:]]
 
 
 async def test_the_pushed_process_is_as_committed(socket, subscribe, member):
@@ -155,8 +183,9 @@ async def test_a_connection_lost_during_the_claim_gives_the_process_back(
 
 
 @pytest.mark.settings(max_pushed_messages=8)
+@pytest.mark.parametrize("together", [False, True])
 async def test_who_is_cut_off_keeps_no_process_that_was_never_sent(
-    settings, subscribe, member, log
+    *, settings, subscribe, member, log, together
 ):
     """Processes of 0.9 MB, and kernels told to take few of them: they differ in that."""
     spec = (await member.submit("work", "x" * 700_000, runtime_type="cli")).process.spec
@@ -168,7 +197,7 @@ async def test_who_is_cut_off_keeps_no_process_that_was_never_sent(
     raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1 << 16)
     raw.setblocking(False)
     async with Server(settings, listener) as hub, talk(hub, sock=raw) as slow:
-        await subscribe(slow, 16)
+        await subscribe(slow, 16, together=together)
         slow.websocket.transport.pause_reading()
         await until(lambda: any(one["event"] == "slow reader cut off" for one in log))
         await until(lambda: not hub.hub._waiters)

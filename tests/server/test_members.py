@@ -41,6 +41,23 @@ async def test_they_are_asked_for_once_a_second(members, clock, people, colony, 
     assert await state(members, people.runtime) is Approval.REJECTED
 
 
+async def test_what_somebody_owns_is_asked_for_once_a_second(members, clock, people, colony, sql):
+    owned = await members.colony_of(people.colony_owner.id)
+    assert owned.colony_id == colony
+    assert await members.colony_of(people.runtime.id) is None
+    await sql.execute("UPDATE colonies SET name = 'other'")
+    assert await members.colony_of(people.colony_owner.id) == owned
+    clock.now += module.LIFETIME
+    assert (await members.colony_of(people.colony_owner.id)).name == "other"
+
+
+async def test_who_is_told_that_they_own_nothing_and_then_do_hears_it(client, people):
+    stranger = client.acting_as(people.stranger)
+    assert (await stranger.get_caller()).memberships == []
+    await client.acting_as(people.server_owner).add_colony(people.stranger.id, "mine")
+    assert [one.name for one in (await stranger.get_caller()).memberships] == ["mine"]
+
+
 async def test_what_is_forgotten_is_asked_for_again(members, people, colony, sql):
     await state(members, people.runtime)
     await sql.execute("UPDATE runtimes SET state = 2")

@@ -58,6 +58,25 @@ async def test_who_waits_for_a_frame_gets_it(outbox):
     assert await waiting == b"x"
 
 
+async def test_what_can_be_sent_at_once_passes_by_the_writer_but_nothing_before_it(outbox):
+    sent = []
+
+    def send_now(frame: bytes) -> bool:
+        if frame != b"b":
+            sent.append(frame)
+        return frame != b"b"
+
+    outbox.send_now = send_now
+    assert outbox.push(b"x")
+    assert await outbox.get() == b"x"
+    waiting = asyncio.ensure_future(outbox.get())
+    await asyncio.sleep(0)
+    for frame in (b"a", b"b", b"c"):
+        assert outbox.push(frame)
+    assert (sent, await waiting) == ([b"a"], b"b")
+    assert await outbox.get() == b"c"
+
+
 async def test_closing_keeps_what_was_taken_and_takes_no_more(outbox):
     outbox.push(b"x")
     outbox.close(discard=False)

@@ -41,6 +41,7 @@ async def add_colony(call: Call, msg: AddColony, _: None) -> Colony:
     (colony,) = await call.db.fetch_all(
         Colony, "add_colony", colony_id=new.colony_id, name=new.name, **call.intent.parameters
     )
+    call.members.forget()
     return colony
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import msgspec
 
 from colonies.core.colony import Colony
-from colonies.core.errors import Conflict, Failure, FailureMessage, Malformed
+from colonies.core.errors import Conflict, FailureMessage, Malformed
 from colonies.core.explanation import MOST_AHEAD, Explanation, Standing, explain
 from colonies.core.history import Event, PastAttempt, events_of
 from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State, new_id
 from colonies.core.runtime import Runtime
 from colonies.core.wire import Int32
-from colonies.server import assignment, lifecycle, workflow
+from colonies.server import assignment, closing, lifecycle, workflow
 from colonies.server.call import Call
-from colonies.server.intent import NOBODYS, Intent, Seen
+from colonies.server.intent import Seen
 from colonies.server.lifecycle import Assignment
 from colonies.server.rpc import Reason, Request, rpc
 from colonies.server.rules import (
@@ -292,7 +291,7 @@ class CloseSuccessful(Request):
 async def close_successful(call: Call, msg: CloseSuccessful, assignment: Assignment) -> None:
     """End a process as successful. The first close wins; the same again changes nothing."""
     end = AttemptEnd(msg.process_id, state=State.SUCCESS, output=msg.output)
-    await _close(call, assignment, call.intent, end)
+    await closing.close(call, assignment, end)
 
 
 class CloseFailed(Request):
@@ -307,7 +306,7 @@ class CloseFailed(Request):
 async def close_failed(call: Call, msg: CloseFailed, assignment: Assignment) -> None:
     """End a process as failed. The first close wins; the same again changes nothing."""
     end = AttemptEnd(msg.process_id, state=State.FAILED, errors=msg.errors)
-    await _close(call, assignment, call.intent, end)
+    await closing.close(call, assignment, end)
 
 
 class CloseProcesses(Request):
@@ -329,33 +328,10 @@ async def close_processes(
             field = f"ends[{number}].state"
             raise Malformed(f"{field}: expected {State.SUCCESS} or {State.FAILED}", field=field)
 
-    async def close(end: AttemptEnd) -> FailureMessage:
-        attempt = Assignment(end.process_id, call.caller, colony_ids, end.attempt_token)
-        try:
-            # That each is done once, its attempt sees to.
-            await _close(call, attempt, NOBODYS, end)
-        except Failure as failure:
-            return failure.to_message()
-        return FailureMessage()
-
-    return list(await asyncio.gather(*(close(end) for end in msg.ends)))
-
-
-async def _close(call: Call, assignment: Assignment, intent: Intent, end: AttemptEnd) -> None:
-    closed = await lifecycle.close(
-        call.db, assignment, end.state, output=end.output, errors=end.errors, intent=intent
-    )
-    if closed:
-        call.publish(*closed)
-        return
-    refusal = await refuse_assignee(call, assignment)
-    ended = await find_process(call, assignment.process_id)
-    # A failure is recorded as such, or as what it was: the end of a cancelled process.
-    states = {State.FAILED: (State.FAILED, State.CANCELLED)}.get(end.state, (end.state,))
-    is_same = (ended.output, ended.errors) == (end.output, end.errors)
-    is_repeat = is_same and ended.state in states
-    if not (is_repeat and type(refusal) is Conflict):
-        raise refusal
+    attempts = [
+        Assignment(end.process_id, call.caller, colony_ids, end.attempt_token) for end in msg.ends
+    ]
+    return await closing.close_each(call, list(zip(attempts, msg.ends, strict=True)))
 
 
 class Release(Request):

@@ -74,7 +74,7 @@ class GetCaller(Request):
 async def get_caller(call: Call, _msg: GetCaller, _: None) -> Caller:
     """Give the identity that signed this message, and what it is in which colonies."""
     runtimes = await call.members.of(call.caller)
-    owned = await call.db.fetch_maybe(Colony, "get_colony", colony_id=call.caller)
+    owned = await call.members.colony_of(call.caller)
     memberships = [
         Membership(colony_id=one.colony_id, is_owner=False, state=one.state, name=one.name)
         for one in runtimes

@@ -110,13 +110,15 @@ class SubscribeAssignments(Request):
 
     ``heartbeat`` is the most seconds it will be silent; the hub closes a connection that has been
     for three times as long. 0 promises nothing. If it says what it holds, even if that is nothing,
-    then all else that was pushed over this very subscription before goes back to the queue.
+    then all else that was pushed over this very subscription before goes back to the queue. Who
+    takes them ``together`` is pushed lists of processes, instead of each by itself.
     """
 
     colony_id: str
     credit: Credit = 1
     heartbeat: Heartbeat = 0
     holding: list[Held] | None = None
+    together: bool = False
 
 
 @rpc("subscribeassignmentsmsg", rule=member("colony_id"), doors=NATIVE)
@@ -125,7 +127,7 @@ async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: 
     connection = _connection(call)
     if connection.has_stream(call.id, call.intent.request):
         return
-    stream = AssignmentStream(call, connection, runtime, msg.credit)
+    stream = AssignmentStream(call, connection, runtime, msg.credit, are_together=msg.together)
     holding = msg.holding or []
     attempts = [lifecycle.Assignment.holding(held, runtime) for held in holding]
     with connection.opening(call.id, stream, call.intent.request):
