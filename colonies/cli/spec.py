@@ -66,7 +66,7 @@ def read_workflow(_ctx: click.Context, _param: click.Parameter, file: Any) -> Wo
 def _check_members(workflow: WorkflowSpec) -> None:
     for number, spec in enumerate(workflow.process_specs):
         try:
-            check_member(spec)
+            check_whole(spec)
         except Malformed as error:
             path = f"processspecs[{number}]"
             raise Malformed(f"{path}: {error}", field=f"{path}.{error.field}") from error
@@ -88,9 +88,10 @@ def read_file(file: Any, kind: type[T], check: Callable[[T], None] | None = None
 
 def workflow_text(workflow: WorkflowSpec, colony_id: str) -> str:
     """Check a workflow and write it as it is kept, in this colony if it names none."""
-    check_workflow(workflow)
     colony_id = workflow.colony_id or colony_id
-    return write_workflow(msgspec.structs.replace(workflow, colony_id=colony_id))
+    whole = msgspec.structs.replace(workflow, colony_id=colony_id)
+    check_workflow(whole)
+    return write_workflow(whole)
 
 
 def read_pairs(
@@ -114,15 +115,6 @@ def make_spec(colony_id: str, fields: dict[str, Any]) -> ProcessSpec:
 
 def _listed(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: list(one) if isinstance(one, tuple) else one for key, one in fields.items()}
-
-
-def check_member(spec: ProcessSpec) -> None:
-    """Refuse a process of a workflow that nobody could run; a hub finds no type for these."""
-    check_whole(spec)
-    conditions = spec.normalised().conditions
-    if not (conditions.runtime_type or conditions.runtime_ids):
-        expected = "conditions.runtimetype or conditions.runtimeids"
-        raise Malformed(f"who may run it? Give {expected}", field="conditions")
 
 
 def check_whole(spec: ProcessSpec) -> None:

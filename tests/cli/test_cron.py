@@ -88,7 +88,6 @@ async def test_wrong_usage_is_explained(shell, spec, words, expected):
             [{**PROCESS, "fun": 1}],
             "processspecs[0].fun: there is no such field, did you mean func?",
         ),
-        ([{"name": "a", "func": "f"}], "processspecs[0]: who may run it?"),
         ([{**PROCESS, "func": ""}], "processspecs[0]: func: what shall be done?"),
         ({"processspec": []}, "processspec: there is no such field, did you mean processspecs?"),
     ],
@@ -104,6 +103,8 @@ async def test_what_could_not_be_run_is_refused(shell, spec):
     words = ("--name", "n", "--interval", "5", "--spec")
     line = await shell.refuses("cron", "add", *words, spec([PROCESS, PROCESS]), status=2)
     assert "'a' is also that of" in line
+    line = await shell.refuses("cron", "add", *words, spec([{"name": "a", "func": "f"}]), status=2)
+    assert "processspecs[0].func: who may run it? No runtime announces 'f'" in line
     assert "at least one" in await shell.refuses("cron", "add", *words, spec([]), status=2)
 
 
