@@ -184,8 +184,12 @@ def complain(error: Exception) -> None:
 def complain_of_usage(error: click.ClickException) -> None:
     """Say what is wrong with the words of a command, and where to read about it."""
     text = error.format_message().removesuffix(".")
+    context = getattr(error, "ctx", None)
+    takes_more = context and any(one.nargs == -1 for one in context.command.params)
+    if isinstance(error, click.NoSuchOption) and takes_more:
+        text += f"; an argument that begins with a dash goes after a --: -- {error.option_name}"
     _complain(text[:1].lower() + text[1:])
-    if context := getattr(error, "ctx", None):
+    if context:
         note(f"help: {context.command_path} --help")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -17,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import click
 import msgspec
 
+from colonies.cli import formats
 from colonies.core import wire
 from colonies.core.errors import Malformed, Misconfigured
 from colonies.core.process import Conditions, ProcessSpec
@@ -50,14 +50,14 @@ def read_specs(_ctx: click.Context, _param: click.Parameter, file: Any) -> list[
     for number, line in enumerate(file, 1):
         if line.strip():
             with _at(f"{file.name}:{number}"):
-                specs.append(_convert(_from_json(line), ProcessSpec, check_whole))
+                specs.append(_convert(formats.from_json(line), ProcessSpec, check_whole))
     return specs
 
 
 def read_workflow(_ctx: click.Context, _param: click.Parameter, file: Any) -> WorkflowSpec:
     """Read an option that is a file with a workflow or, as in v1, only the list of its specs."""
     with _at(file.name):
-        value = _parse(file.name, file.read())
+        value = formats.parse(file.name, file.read())
         if isinstance(value, list):
             value = {"processspecs": value}
         return _convert(value, WorkflowSpec, _check_members)
@@ -83,7 +83,7 @@ def read_file(file: Any, kind: type[T], check: Callable[[T], None] | None = None
     Its name says what it is written in; without one (``-``) it is JSON or YAML.
     """
     with _at(file.name):
-        return _convert(_parse(file.name, file.read()), kind, check)
+        return _convert(formats.parse(file.name, file.read()), kind, check)
 
 
 def workflow_text(workflow: WorkflowSpec, colony_id: str) -> str:
@@ -134,39 +134,6 @@ def _at(place: str) -> Iterator[None]:
         raise Malformed(f"{place}: expected reasonable depth") from error
     except (OSError, Misconfigured) as error:
         raise Misconfigured(f"{place}: {error}") from error
-
-
-def _parse(name: str, raw: bytes) -> Any:
-    if not raw.strip():
-        raise Malformed("expected a spec, but there is nothing in it")
-    ending = name.rpartition(".")[2].lower()
-    if ending == "toml":
-        return _from_toml(raw)
-    if ending in ("yaml", "yml") or (ending != "json" and raw.lstrip()[:1] not in (b"{", b"[")):
-        return _from_yaml(raw)
-    return _from_json(raw)
-
-
-def _from_json(raw: bytes) -> Any:
-    return wire.decode(raw, Any)
-
-
-def _from_toml(raw: bytes) -> Any:
-    try:
-        return tomllib.loads(raw.decode())
-    except ValueError as error:
-        raise Malformed(f"expected TOML: {error}") from error
-
-
-def _from_yaml(raw: bytes) -> Any:
-    try:
-        import yaml  # noqa: PLC0415 - an extra, and few write it
-    except ModuleNotFoundError as error:
-        raise Misconfigured("expected JSON; for YAML, run: pip install 'colonies[cli]'") from error
-    try:
-        return yaml.safe_load(raw)
-    except (yaml.YAMLError, ValueError) as error:
-        raise Malformed(f"expected YAML: {' '.join(str(error).split())}") from error
 
 
 def _convert(value: Any, kind: type[T], check: Callable[[T], None] | None) -> T:

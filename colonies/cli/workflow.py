@@ -17,7 +17,7 @@ from colonies.cli.output import Answer, printable
 from colonies.cli.picture import Row, picture
 from colonies.cli.spec import read_workflow
 from colonies.cli.status import Status
-from colonies.cli.submitting import TIMEOUT_HELP, check_wait
+from colonies.cli.submitting import TIMEOUT_HELP, check_size, check_wait
 from colonies.cli.waiting import Patience
 from colonies.core.errors import DeadlineExceeded, TimedOut
 from colonies.core.process import State, encode_argument
@@ -75,6 +75,7 @@ async def submit(
     )
     check(whole)
     if dry_run:
+        check_size(session, whole)
         return Answer(whole, [f"a workflow of {len(whole.process_specs)} processes"])
     hub = session.acting_as("runtime")
     graph = await hub.submit_workflow_spec(whole)

@@ -59,6 +59,18 @@ async def test_an_object_says_what_becomes_of_the_rest(shell, tmp_path):
     assert len((await shell("workflow", "ls")).rows) == 2
 
 
+async def test_a_dry_run_says_what_would_be_too_large(shell, tmp_path):
+    large = {**member_of("a"), "args": ["x" * 800_000]}
+    file = file_of(tmp_path, [large])
+    said = await shell.refuses("workflow", "submit", "--spec", file, "--dry-run", status=2)
+    assert "is too large: expected at most 1048576" in said
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(large))
+    words = ("process", "submit", "--spec", str(spec))
+    said = [await shell.refuses(*words, *more, status=2) for more in ((), ("--dry-run",))]
+    assert ["1048576" in one for one in said] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
