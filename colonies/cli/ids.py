@@ -175,7 +175,7 @@ async def crons(session: Session) -> list[Thing]:
 
     async def ask(hub: Colonies) -> list[Thing]:
         return [
-            Thing(one.cron_id, one.name, one.cron_expression or f"every {one.interval} s")
+            Thing(one.cron_id, one.name, one.times)
             for one in await hub.get_crons(session.colony_id, count=MOST_LISTED)
         ]
 

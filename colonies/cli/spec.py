@@ -94,6 +94,23 @@ def workflow_text(workflow: WorkflowSpec, colony_id: str) -> str:
     return write_workflow(whole)
 
 
+def members_in_short(text: str) -> list[str]:
+    """Say what a workflow that is kept as text consists of: a line a process."""
+    try:
+        workflow = wire.decode(text, WorkflowSpec)
+    except Malformed:
+        return [text]
+    return [_in_short(spec) for spec in workflow.process_specs]
+
+
+def _in_short(spec: ProcessSpec) -> str:
+    parts = [f"{spec.name}:", spec.func, *spec.args]
+    parts += [f"{key}={value}" for key, value in spec.kwargs.items()]
+    if parents := spec.conditions.dependencies:
+        parts.append(f"(after {', '.join(parents)})")
+    return " ".join(parts)
+
+
 def read_pairs(
     _ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, str]:

@@ -69,7 +69,7 @@ async def wait_for_end(hub: Colonies, process_id: str, patience: Patience) -> Pr
                 return await hub.get_process(process_id)
     except TimeoutError:
         raise TimedOut(f"{unended}, and the hub does not say why") from None
-    raise TimedOut(f"{unended}, still {_standing(explanation)}")
+    raise TimedOut(f"{unended}, still {standing(explanation)}")
 
 
 async def wait_for_all(hub: Colonies, ids: Sequence[str], patience: Patience) -> list[Process]:
@@ -126,7 +126,7 @@ async def _explained(
         while progress.is_shown:
             await asyncio.sleep(pause)
             with suppress(ColoniesError, TimeoutError):
-                progress(text=_standing(await hub.why(process_id)))
+                progress(text=standing(await hub.why(process_id)))
             pause = LATER_LOOKS
 
     task = asyncio.ensure_future(explain())
@@ -137,7 +137,8 @@ async def _explained(
         await asyncio.wait([task])
 
 
-def _standing(explanation: Explanation) -> str:
+def standing(explanation: Explanation) -> str:
+    """Say in short in which state a process is, and why."""
     reasons = "; ".join(explanation.reasons[:MOST_REASONS])
     return ": ".join(filter(None, (explanation.state.name.lower(), reasons)))
 

@@ -18,7 +18,7 @@ from colonies.cli.picture import Row, picture
 from colonies.cli.spec import read_workflow
 from colonies.cli.status import Status
 from colonies.cli.submitting import TIMEOUT_HELP, check_size, check_wait
-from colonies.cli.waiting import Patience
+from colonies.cli.waiting import REASONS_TIMEOUT, Patience, standing
 from colonies.core.errors import DeadlineExceeded, TimedOut
 from colonies.core.process import State, encode_argument
 from colonies.core.process_graph import ProcessGraph
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from colonies.client import Colonies
 
 STATES = {state.name.lower(): state for state in State}
+
+MOST_HELD_UP = 3
+"""Processes that a workflow waits for of which it is said why; of more, the first."""
 
 MOST_FAILURES = 5
 """Failures whose reasons are said; of more, the first."""
@@ -221,7 +224,8 @@ async def _end_of(hub: Colonies, workflow_id: str, patience: Patience) -> Answer
         async with asyncio.timeout(patience.seconds):
             graph = await hub.get_process_graph(workflow_id)
         unended = f"workflow <{workflow_id}> has not ended after {patience.seconds:g} s"
-        raise TimedOut(f"{unended}: {_counts(graph)}") from None
+        said = "; ".join([_counts(graph), *await _held_up(hub, graph)])
+        raise TimedOut(f"{unended}: {said}") from None
     if graph.state is State.SUCCESS:
         return Answer(graph, _summary(graph))
     return Answer(
@@ -230,6 +234,23 @@ async def _end_of(hub: Colonies, workflow_id: str, patience: Patience) -> Answer
         complaints=await _failures(hub, graph),
         status=Status.PROCESS_FAILED,
     )
+
+
+async def _held_up(hub: Colonies, graph: ProcessGraph) -> list[str]:
+    """Say of the first that all others wait for, in which state they are and why."""
+    unended = {node.id for node in graph.nodes if not node.data.state.is_final}
+    behind = {edge.target for edge in graph.edges if edge.source in unended}
+    first = [node for node in graph.nodes if node.id in unended - behind]
+    try:
+        async with asyncio.timeout(REASONS_TIMEOUT):
+            said = [
+                f"{node.data.label or node.id} is {standing(await hub.why(node.id))}"
+                for node in first[:MOST_HELD_UP]
+            ]
+    except TimeoutError:
+        return ["the hub does not say why"]
+    more = len(first) - MOST_HELD_UP
+    return [*said, *([f"and {more} more"] if more > 0 else [])]
 
 
 async def _failures(hub: Colonies, graph: ProcessGraph) -> list[str]:
@@ -264,18 +285,21 @@ def _counts(graph: ProcessGraph) -> str:
 
 
 def _drawing(rows: Sequence[Row]) -> list[str]:
-    """Give the lines of a picture: name, state, seconds from start to end, id."""
-    return output.aligned(
-        [
-            (
-                f"{row.lines} {printable(row.name)}",
-                _states(row),
-                _took(row),
-                row.ids[0] if len(row.ids) == 1 else f"{len(row.ids)} processes",
-            )
-            for row in rows
-        ]
-    )
+    """Give the lines of a picture: name, state, seconds from start to end, id.
+
+    At a terminal ids are cut as in tables, and names so that a line is one.
+    """
+    shown = output.SHORT_ID if output.looks_at_answer() else None
+    cells = [
+        (
+            f"{row.lines} {printable(row.name)}",
+            _states(row),
+            _took(row),
+            row.ids[0][:shown] if len(row.ids) == 1 else f"{len(row.ids)} processes",
+        )
+        for row in rows
+    ]
+    return output.aligned(cells, width=output.width_of_answer())
 
 
 def _states(row: Row) -> str:

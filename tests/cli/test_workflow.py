@@ -104,9 +104,14 @@ async def test_the_end_is_waited_for_and_a_failure_is_said(shell, start):
 
 
 async def test_time_runs_out(shell, start):
-    graph = await start(a="")
+    graph = await start(a="", b="", c="a", d="b c", e="a")
+    await graph.take("a")
     said = await shell.refuses("workflow", "wait", graph.id, "--timeout", "0.5", status=124)
-    assert said.endswith("has not ended after 0.5 s: 0 of 1 successful")
+    unended, reasons = said.split("; ", 1)
+    assert unended.endswith("has not ended after 0.5 s: 0 of 5 successful")
+    assert reasons.startswith("a is running: ")
+    assert "b is waiting: " in reasons
+    assert "d is" not in reasons
 
 
 async def test_what_failed_is_tried_again_with_other_arguments(shell, start):
