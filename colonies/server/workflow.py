@@ -47,12 +47,11 @@ async def submit(
     root_args: Sequence[str] | None = None,
     root_input: Sequence[str] = (),
 ) -> Submitted:
-    """Check a workflow and submit it: all of it or nothing, by one statement.
+    """Submit a workflow that `core.workflow.check` has passed: all of it or nothing, at once.
 
     ``db`` may be a transaction, for what shall happen together with it; publish the roots after its
     commit. ``graph_id`` is its id, if not a new one; ``root_args`` replaces the arguments of the
-    roots, ``root_input`` is their input. Raises Malformed, naming the process at fault, before
-    anything is written.
+    roots, ``root_input`` is their input.
     """
     graph_id = graph_id or new_id()
     planned = plan(workflow, graph_id, root_args)
