@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,11 @@ async def wait_for_end(hub: Colonies, process_id: str, patience: Patience) -> Pr
     """Wait until a process has ended; raise TimedOut, which says why it has not."""
     try:
         with output.progress("waiting for its end") as progress:
-            async with _explained(hub, process_id, progress):
+
+            async def explain() -> None:
+                progress(text=standing(await hub.why(process_id)))
+
+            async with meanwhile(explain, progress):
                 return await hub.wait_for(process_id, patience.left)
     except DeadlineExceeded:
         raise
@@ -116,20 +120,20 @@ def ended(process: Process) -> Answer[Process]:
 
 
 @asynccontextmanager
-async def _explained(
-    hub: Colonies, process_id: str, progress: output.Progress
+async def meanwhile(
+    tell: Callable[[], Awaitable[None]], progress: output.Progress
 ) -> AsyncIterator[None]:
-    """Say meanwhile, to whoever looks, what the process waits for."""
+    """During the block, if somebody looks, tell now and then what is waited for."""
 
-    async def explain() -> None:
+    async def go_on() -> None:
         pause = FIRST_LOOK
         while progress.is_shown:
             await asyncio.sleep(pause)
             with suppress(ColoniesError, TimeoutError):
-                progress(text=standing(await hub.why(process_id)))
+                await tell()
             pause = LATER_LOOKS
 
-    task = asyncio.ensure_future(explain())
+    task = asyncio.ensure_future(go_on())
     try:
         yield
     finally:

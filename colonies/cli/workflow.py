@@ -18,7 +18,7 @@ from colonies.cli.picture import Row, picture
 from colonies.cli.spec import read_workflow
 from colonies.cli.status import Status
 from colonies.cli.submitting import TIMEOUT_HELP, check_size, check_wait
-from colonies.cli.waiting import REASONS_TIMEOUT, Patience, standing
+from colonies.cli.waiting import REASONS_TIMEOUT, Patience, meanwhile, standing
 from colonies.core.errors import DeadlineExceeded, TimedOut
 from colonies.core.process import State, encode_argument
 from colonies.core.process_graph import ProcessGraph
@@ -148,23 +148,31 @@ async def cancel(session: Session, workflow_id: str, *, reason: str) -> Answer[P
 def _read_edits(
     _ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, Edit]:
-    edits = {}
+    edits: dict[str, Edit] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise click.BadParameter(f'expected NAME=["arg", ...], not {text!r}')
         try:
-            args = msgspec.json.decode(value, type=list[Any])
+            given = msgspec.json.decode(value, type=list[Any] | dict[str, Any])
         except msgspec.MsgspecError as error:
-            raise click.BadParameter(f"{name}: expected a list in JSON, not {value!r}") from error
-        edits[name] = Edit(args=[encode_argument(one) for one in args])
+            expected = f"expected a list or an object in JSON, not {value!r}"
+            raise click.BadParameter(f"{name}: {expected}") from error
+        edits[name] = msgspec.structs.replace(edits.get(name, Edit()), **_arguments(given))
     return edits
+
+
+def _arguments(given: list[Any] | dict[str, Any]) -> dict[str, Any]:
+    """Give arguments by position, or by name, as a spec has them."""
+    if isinstance(given, dict):
+        return {"kwargs": {key: encode_argument(one) for key, one in given.items()}}
+    return {"args": [encode_argument(one) for one in given]}
 
 
 @workflow.command("rescue")
 @click.argument("workflow_id", cls=Id, listing=workflows)
-@click.option("--args", "edits", multiple=True, callback=_read_edits, metavar="NAME=LIST",
-              help="Other arguments for a process, a list in JSON; repeatable.")  # fmt: skip
+@click.option("--args", "edits", multiple=True, callback=_read_edits, metavar="NAME=JSON",
+              help="Other arguments: a list, or an object by name; repeatable.")  # fmt: skip
 @click.option(
     "--wait", is_flag=True, is_eager=True, help="Wait for its end; exit with 1 unless it ends well."
 )
@@ -216,8 +224,7 @@ async def _of_state(state: State, count: int, colony_id: str, hub: Colonies) -> 
 async def _end_of(hub: Colonies, workflow_id: str, patience: Patience) -> Answer[ProcessGraph]:
     """Wait for the end of a workflow and answer with it, or with what went wrong."""
     try:
-        with output.progress("waiting for its end"):
-            graph = await hub.wait_for_process_graph(workflow_id, patience.left)
+        graph = await _watched(hub, workflow_id, patience)
     except DeadlineExceeded:
         raise
     except TimeoutError:
@@ -234,6 +241,21 @@ async def _end_of(hub: Colonies, workflow_id: str, patience: Patience) -> Answer
         complaints=await _failures(hub, graph),
         status=Status.PROCESS_FAILED,
     )
+
+
+async def _watched(hub: Colonies, workflow_id: str, patience: Patience) -> ProcessGraph:
+    """Wait for the end of a workflow, and show meanwhile how far it is and what holds it up."""
+    async with asyncio.timeout(patience.left):
+        graph = await hub.get_process_graph(workflow_id)
+        with output.progress("waiting for its end", graph.members) as progress:
+            progress(_ended(graph))
+
+            async def tell() -> None:
+                seen = await hub.get_process_graph(workflow_id)
+                progress(_ended(seen), next(iter(await _held_up(hub, seen)), ""))
+
+            async with meanwhile(tell, progress):
+                return await hub.wait_for_process_graph(workflow_id)
 
 
 async def _held_up(hub: Colonies, graph: ProcessGraph) -> list[str]:
@@ -275,6 +297,10 @@ def _summary(graph: ProcessGraph) -> list[str]:
         ("ended", output.text_of(graph.end_time)),
     ]
     return [f"{name:<9}  {value}" for name, value in rows if value != "-"]
+
+
+def _ended(graph: ProcessGraph) -> int:
+    return graph.successful + graph.failed + graph.cancelled
 
 
 def _counts(graph: ProcessGraph) -> str:

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from tests.cli.conftest import at_terminal
 from tests.server.graphs import started
 
 
@@ -103,6 +104,19 @@ async def test_the_end_is_waited_for_and_a_failure_is_said(shell, start):
     assert waited.err.startswith("a: broken")
 
 
+async def test_who_looks_sees_how_far_it_is_and_what_holds_it_up(shell, start):
+    graph = await start(a="", b="a")
+    await graph.take("a")
+    await graph.succeed("a")
+    async with at_terminal(shell, "workflow", "wait", graph.id) as terminal:
+        await terminal.until("1/2")
+        await terminal.until("b is waiting: ")
+        await graph.take("b")
+        await graph.succeed("b")
+        assert "success: 2 of 2 successful" in await terminal.rest()
+    assert terminal.status == 0
+
+
 async def test_time_runs_out(shell, start):
     graph = await start(a="", b="", c="a", d="b c", e="a")
     await graph.take("a")
@@ -119,12 +133,13 @@ async def test_what_failed_is_tried_again_with_other_arguments(shell, start):
     await graph.take("a", "b")
     await graph.succeed("a")
     await graph.fail("b")
-    edit = ["--args", 'b=["x", 2]']
+    edit = ["--args", 'b=["x", 2]', "--args", 'b={"k": "1", "n": [1]}']
     rescued = await shell("workflow", "rescue", graph.id, *edit)
     assert "running: 1 of 2 successful" in rescued.out
-    assert (await graph.get("b")).spec.args == ["x", "2"]
+    spec = (await graph.get("b")).spec
+    assert (spec.args, spec.kwargs) == (["x", "2"], {"k": '"1"', "n": "[1]"})
     await shell.refuses("workflow", "rescue", graph.id, status=6)
-    for wrong in ("b", "b=x", "b={}"):
+    for wrong in ("b", "b=x", "b=7"):
         await shell("workflow", "rescue", graph.id, "--args", wrong, status=2)
 
 
