@@ -50,6 +50,18 @@ class Plugins(click.Group):
         del ctx
         return sorted(entry.name for entry in entry_points(group=GROUP))
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the plugin of a name, or say which there are."""
+        name = args[0]
+        if not name.startswith("-") and not entry_points(group=GROUP, name=name):
+            known = self.list_commands(ctx)
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise Misconfigured(f"no plugin {name!r} is installed; {hint}")
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a plugin and make its command."""
         del ctx

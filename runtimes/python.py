@@ -158,7 +158,14 @@ class _Interpreter:
     async def call(self, process: Process, environment: dict[str, str]) -> Outcome:
         spec = process.spec
         reply = await self._ask(
-            {"func": spec.func, "args": spec.args, "kwargs": spec.kwargs, "env": environment}
+            {
+                "func": spec.func,
+                "args": spec.args,
+                "kwargs": spec.kwargs,
+                "in": process.input,
+                "in_by_parent": process.input_by_parent,
+                "env": environment,
+            }
         )
         if isinstance(reply, int):
             if self._is_interrupted:

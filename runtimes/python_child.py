@@ -1,8 +1,9 @@
 """The inside of the `python` runtime's child: calls functions, one JSON line each.
 
-A request is ``{"func", "args", "kwargs", "env"}``, the answer ``{"output", "errors"}``; or it is
-``{"modules", "env"}``, and the answer the ``functions`` that they offer and the ``errors``. Both
-pipes are taken away from the functions first: they read nothing, and print to standard error.
+A request is ``{"func", "args", "kwargs", "in", "in_by_parent", "env"}``, the answer ``{"output",
+"errors"}``; or it is ``{"modules", "env"}``, and the answer the ``functions`` that they offer and
+the ``errors``. Both pipes are taken away from the functions first: they read nothing, and print to
+standard error.
 An interrupt (SIGINT) is for the function; if it does not say otherwise, the child ends with it.
 """
 
@@ -21,6 +22,7 @@ from typing import Any, TextIO
 import msgspec
 
 from colonies.core.process import encode_argument
+from runtimes.inputs import Inputs
 from runtimes.signatures import functions_of, values_for
 
 INTERRUPTED = 130
@@ -60,7 +62,8 @@ def _take_pipes() -> tuple[TextIO, TextIO]:
 def _answer(request: dict[str, Any]) -> dict[str, list[str]]:
     try:
         function = _find(request["func"])
-        args, kwargs = values_for(function, request["args"], request["kwargs"])
+        inputs = Inputs.read(request["in"], request["in_by_parent"])
+        args, kwargs = values_for(function, request["args"], request["kwargs"], inputs)
         result = function(*args, **kwargs)
         if inspect.isawaitable(result):
             result = asyncio.run(_wait(result))

@@ -18,6 +18,7 @@ from colonies.core.function import (
     Passing,
 )
 from colonies.core.process import decode_argument, encode_argument
+from runtimes.inputs import Inputs
 
 KINDS = {bool: Kind.BOOL, int: Kind.INT, float: Kind.FLOAT, str: Kind.STR}
 DOCUMENTS = (dict, list)
@@ -31,6 +32,7 @@ PASSINGS = {
     Parameter.VAR_KEYWORD: Passing.NAME,
 }
 MANY = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def functions_of(module: ModuleType) -> list[Function]:
@@ -53,30 +55,56 @@ def functions_of(module: ModuleType) -> list[Function]:
 
 
 def describe(name: str, function: Callable[..., Any]) -> Function:
-    """Describe a function by its annotations, defaults and docstring."""
+    """Describe a function by its annotations, defaults and docstring.
+
+    What it wants of `Inputs` is no argument: nobody who calls it can give that.
+    """
     description = _clean(inspect.getdoc(function) or "")
-    args = [_argument(one) for one in _parameters(function)]
+    args = [_argument(one) for one in _parameters(function) if not _takes_inputs(one)]
     return Function(name=name, description=description, args=args)
 
 
 def values_for(
-    function: Callable[..., Any], args: Iterable[str], kwargs: Mapping[str, str]
+    function: Callable[..., Any],
+    args: Iterable[str],
+    kwargs: Mapping[str, str],
+    inputs: Inputs,
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Read the arguments of a call: as text where a function wants text, else as they look."""
+    """Read the arguments of a call: as text where a function wants text, else as they look.
+
+    ``inputs`` stand where the function wants them. Raises TypeError if the call gives these.
+    """
     try:
-        described = describe("", function)
+        parameters = list(_parameters(function))
     except (TypeError, ValueError):  # built-in ones may have no signature
-        described = Function()
-    return (
-        [_value(described.at(position), text) for position, text in enumerate(args)],
-        {name: _value(described.named(name), text) for name, text in kwargs.items()},
-    )
+        parameters = []
+    described = Function(args=[_argument(one) for one in parameters if not _takes_inputs(one)])
+    positional = [_value(described.at(position), text) for position, text in enumerate(args)]
+    named = {name: _value(described.named(name), text) for name, text in kwargs.items()}
+    for place, one in enumerate(parameters):
+        if not _takes_inputs(one):
+            continue
+        if one.name in named:
+            raise TypeError(f"{one.name} is what the parents gave, no argument of a call")
+        if one.kind in BY_POSITION and place <= len(positional):
+            positional.insert(place, inputs)
+        else:
+            named[one.name] = inputs
+    return positional, named
 
 
 def _value(argument: Argument | None, text: str) -> Any:
     if argument and argument.type is Kind.STR:
         return Kind.STR.read(text)
     return decode_argument(text)
+
+
+def _takes_inputs(parameter: Parameter) -> bool:
+    annotation = parameter.annotation
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    # The name alone is what is left where annotations cannot be evaluated.
+    return annotation in (Inputs, Inputs.__name__) and parameter.kind not in MANY
 
 
 def _parameters(function: Callable[..., Any]) -> Iterable[Parameter]:

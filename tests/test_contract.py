@@ -77,6 +77,18 @@ HELD = Held(process_id="e" * 64, attempt_token="0123456789abcdef")
 HOLDING = {"subscribeassignmentsmsg": lambda: [HELD], "renewmsg": [HELD]}
 
 # Of the same name, but another thing.
+V1 = """
+    addattribute addchild addcolony addcron addgenerator addruntime approveruntime
+    assignprocess closefailed closesuccessful deleteallprocesses deleteallprocessgraphs
+    deletecolony deletecron deletegenerator deleteprocessgraph deleteprocess deleteruntime
+    getattribute getcluster getcolonies getcolony getcolonystats getcron getcrons
+    getgenerator getgenerators getprocesses getprocessgraph getprocessgraphs getprocesshist
+    getprocess getruntime getruntimes getstatistics packgenerator rejectruntime
+    resetdatabase resolvegenerator runcron submitprocessespec submitworkflowspec
+    subscribeprocesses subscribeprocess version
+"""
+"""The 45 messages of v1."""
+
 OTHERWISE = {"submitworkflowspecmsg": {"spec": WorkflowSpec()}}
 
 # The Structs inside a request, which the hub reads as narrower ones of its own.
@@ -223,6 +235,10 @@ def test_payload_types_are_lower_case_and_end_in_msg():
 async def test_without_a_colony_the_client_says_what_is_missing():
     with pytest.raises(Misconfigured, match="which colony"):
         await Colonies(Recorder(), Settings(), KEY).get_colony()
+
+
+def test_all_that_v1_can_ask_is_answered():
+    assert {f"{name}msg" for name in V1.split()} <= set(TABLE)
 
 
 def test_the_protocol_page_names_every_rpc():

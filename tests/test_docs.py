@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from colonies.core import wire
 from colonies.core.envelope import Reply, open_reply
 from colonies.core.process import Process, ProcessSpec
+from runtimes.inputs import Inputs
+from runtimes.signatures import describe, values_for
 from tests.programs import ROOT, Program, environment, python
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -95,7 +98,7 @@ async def test_the_request_of_the_protocol_is_answered(server, colony, people, m
 
 
 async def test_the_plugin_of_the_docs_runs(server, colony, people, member, tmp_path):
-    (plugin,) = blocks(ROOT / "docs" / "runtimes.md", "python")
+    _, plugin = blocks(ROOT / "docs" / "runtimes.md", "python")
     (entry,) = blocks(ROOT / "docs" / "runtimes.md", "toml")
     package = tmp_path / "my_package"
     metadata = tmp_path / "my_package.dist-info"
@@ -116,6 +119,15 @@ async def test_the_plugin_of_the_docs_runs(server, colony, people, member, tmp_p
         await running.line_with("runtime ready")
         process = await member.submit("say", "hello", runtime_type="shout")
         assert ["HELLO"] == (await process.wait(20)).output
+
+
+def test_the_function_of_the_docs_is_given_what_it_says():
+    function, _ = blocks(ROOT / "docs" / "runtimes.md", "python")
+    module: dict[str, Any] = {}
+    exec(function, module)
+    args, kwargs = values_for(module["mean"], ["1"], {}, Inputs.read(["1", "2"], {}))
+    assert module["mean"](*args, **kwargs) == 1.5
+    assert describe("mean", module["mean"]).signature == "mean(digits: int = 2)"
 
 
 async def test_the_workflow_of_the_docs_runs(server, colony, people, tmp_path):

@@ -88,7 +88,7 @@ def test_the_pod_has_settings_that_a_hub_takes(told, hub):
 def test_the_image_runs_our_command_at_the_same_port(hub):
     (program,) = instruction("ENTRYPOINT")
     scripts = (ROOT / "pyproject.toml").read_text()
-    assert f'{program} = "colonies.cli:main"' in scripts
+    assert f'{program} = "colonies.__main__:main"' in scripts
     assert hub["args"][:2] == instruction("CMD")
     assert instruction("EXPOSE") == [str(Settings().server_port)]
 

@@ -9,7 +9,8 @@ import pytest
 from colonies.core.wire import ZERO_TIME
 from colonies.server.primary import USUAL
 from colonies.server.schema import schema_text
-from tests.test_sql import QUERIES, explain, indexes, scanned, touched
+from tests.plans import explain, indexes, scanned, touched
+from tests.test_sql import QUERIES
 
 COLONY = "c" * 64
 TABLES = {"crons", "generators", "generator_args", "processes", "process_graphs"}

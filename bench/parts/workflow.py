@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isqrt
-from statistics import median
+from statistics import median, quantiles
 
 import msgspec
 
@@ -18,12 +18,12 @@ from colonies.server import workflow
 SUBMITS = 3
 COMPLETIONS = 1_100
 WINDOW = 100
-"""Completions whose median is taken."""
+"""Completions that are looked at together."""
 
 CONDITIONS = """\
 The hub's own statements, without the hub around them. A completion is a claim and a close, one
 after the other; the first of the second shape puts all but two of its processes into the queue.
-Ratios are to the completions after the first."""
+Ratios are of lower quartiles of a hundred, to the completions after the first."""
 
 Parents = list[list[int]]
 
@@ -37,8 +37,12 @@ class Took(msgspec.Struct, frozen=True):
     completions: list[float]
 
     def window(self, start: int) -> float:
-        """Give the median of some completions."""
-        return median(self.completions[start:][:WINDOW])
+        """Give what some completions take while nothing else disturbs: their lower quartile.
+
+        What disturbs only adds to them: beside it medians were from 0.7 to 2.6 of the first, where
+        the least of each hundred stayed within 1.05 over two thousand.
+        """
+        return quantiles(self.completions[start:][:WINDOW])[0]
 
 
 async def measure(world: World) -> Chapter:

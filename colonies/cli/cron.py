@@ -13,7 +13,7 @@ from colonies.cli import output
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, crons
 from colonies.cli.output import Answer
-from colonies.cli.spec import read_workflow, workflow_text
+from colonies.cli.spec import members_in_short, read_workflow, workflow_text
 from colonies.core.cron import NO_INTERVAL, Catchup, Cron
 from colonies.core.errors import NotFound
 from colonies.core.schedule import parse
@@ -79,16 +79,18 @@ async def add(
 async def ls(session: Session, count: int) -> Answer[Sequence[Cron]]:
     """List crons by name. For the colony's runtimes and its owner."""
     found = await session.read(lambda hub: hub.get_crons(session.colony_id, count=count))
-    return output.table(
-        found, "cron_id", "name", "cron_expression", "interval", "last_run", "next_run"
-    )
+    return output.table(found, "cron_id", "name", "times", "last_run", "next_run")
 
 
 @cron.command("get")
 @click.argument("cron_id", cls=Id, listing=crons, is_named=True)
 async def get(session: Session, cron_id: str) -> Answer[Cron]:
     """Show a cron. For the colony's runtimes and its owner."""
-    return output.view(await session.read(lambda hub: hub.get_cron(cron_id)))
+    found = await session.read(lambda hub: hub.get_cron(cron_id))
+    instead = {"workflow_spec": members_in_short(found.workflow_spec)}
+    if found.interval == NO_INTERVAL:
+        instead["interval"] = []
+    return output.view(found, instead)
 
 
 @cron.command("run")

@@ -28,11 +28,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table as Grid
 from rich.text import Text
 
-from colonies.cli.output import COLOURS, Progress, Table, printable, text_of
+from colonies.cli.output import COLOURS, SHORT_ID, Progress, Table, printable, text_of
 from colonies.core.wire import ZERO_TIME
-
-SHORT_ID = 12
-"""Characters of an id that are shown: 48 bits, enough for a colony."""
 
 LONG_AGO = 90 * 86_400
 """Seconds after which a time is shown as a date, not as an age."""
@@ -110,8 +107,9 @@ def _grid(table: Table, width: int) -> Grid:
     grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
     for column, values in zip(table.columns, columns, strict=True):
-        # Where there is not room for all, what is free text makes it.
-        grid.add_column(_heading(column), no_wrap=_is_firm(column, values))
+        # Where there is not room for all, what is free text makes it; then all but states do.
+        least = max(map(len, map(text_of, values)), default=0) if _is_state(column) else None
+        grid.add_column(_heading(column), no_wrap=_is_firm(column, values), min_width=least)
     for row in table.rows:
         cells = zip(table.columns, row, strict=True)
         grid.add_row(*(_cell(column, value, now, ago) for column, value in cells))
@@ -157,13 +155,17 @@ def _is_firm(column: str, values: Sequence[Any]) -> bool:
     return column.endswith(("_id", "state")) or any(isinstance(one, firm) for one in values)
 
 
+def _is_state(column: str) -> bool:
+    return column.endswith("state")
+
+
 def _cell(column: str, value: Any, now: datetime, ago: str) -> Text:
     if isinstance(value, datetime):
         return Text(age(value, now, ago), style="dim")
     said = text_of(value)
     if column.endswith("_id"):
         said = said[:SHORT_ID]
-    is_state = isinstance(value, IntEnum) or column.endswith("state")
+    is_state = isinstance(value, IntEnum) or _is_state(column)
     style = COLOURS.get(said, "") if is_state else ""
     return Text(said, style=style, no_wrap=True, overflow="ellipsis")
 

@@ -10,7 +10,7 @@ from colonies.cli import output
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, generators
 from colonies.cli.output import Answer
-from colonies.cli.spec import read_workflow, workflow_text
+from colonies.cli.spec import members_in_short, read_workflow, workflow_text
 from colonies.core.generator import MAX_TRIGGER, Generator
 from colonies.core.workflow import WorkflowSpec
 
@@ -79,7 +79,8 @@ async def ls(session: Session, count: int) -> Answer[Sequence[Generator]]:
 @click.argument("generator_id", cls=Id, listing=generators, is_named=True)
 async def get(session: Session, generator_id: str) -> Answer[Generator]:
     """Show a generator. For the colony's runtimes and its owner."""
-    return output.view(await session.read(lambda hub: hub.get_generator(generator_id)))
+    found = await session.read(lambda hub: hub.get_generator(generator_id))
+    return output.view(found, {"workflow_spec": members_in_short(found.workflow_spec)})
 
 
 @generator.command("resolve")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +22,11 @@ from colonies.core.process import State
 if TYPE_CHECKING:
     from colonies.client import Colonies
 
-_BEGINNING = re.compile(r"[0-9a-f]{4,63}", re.ASCII)
+LEAST = 4
+"""Characters of an id by which it is found."""
+
+_BEGINNING = re.compile(rf"[0-9a-f]{{{LEAST},63}}", re.ASCII)
+_TOO_SHORT = re.compile(rf"[0-9a-f]{{1,{LEAST - 1}}}", re.ASCII)
 
 MOST_LISTED = 1000
 """Crons or generators that are looked through."""
@@ -70,6 +75,8 @@ class Id(click.Argument):
         """Give the whole id, or what was given if nothing begins so or is called so."""
         if isinstance(text, tuple):
             return tuple([await self.find(session, one) for one in text])
+        if not self._is_named and _TOO_SHORT.fullmatch(text):
+            raise NotFound(f"{text!r} is too short: give {LEAST} characters of an id or more")
         try:
             return await find(session, text, self._listing, is_named=self._is_named)
         except (Forbidden, Misconfigured, NotFound):
@@ -121,8 +128,16 @@ async def find(session: Session, text: str, listing: Listing, *, is_named: bool 
     if not fitting and _BEGINNING.fullmatch(text):
         fitting = [one.id for one in things if one.id.startswith(text)]
     if len(fitting) > 1:
-        raise Malformed(f"{text} may be any of {', '.join(f'<{one}>' for one in fitting[:3])}")
+        apart = 1 + max(_shared(*pair) for pair in pairwise(sorted(fitting)))
+        more = f"; give {apart} characters of it" if apart > len(text) else ""
+        some = ", ".join(f"<{one}>" for one in fitting[:3])
+        raise Malformed(f"{text} may be any of {some}{more}")
     return fitting[0] if fitting else text
+
+
+def _shared(one: str, other: str) -> int:
+    """Give how many characters two ids begin with alike."""
+    return next(at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
 
 
 async def processes(session: Session) -> list[Thing]:
@@ -160,7 +175,7 @@ async def crons(session: Session) -> list[Thing]:
 
     async def ask(hub: Colonies) -> list[Thing]:
         return [
-            Thing(one.cron_id, one.name, one.cron_expression or f"every {one.interval} s")
+            Thing(one.cron_id, one.name, one.times)
             for one in await hub.get_crons(session.colony_id, count=MOST_LISTED)
         ]
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
 from operator import attrgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
@@ -51,6 +53,15 @@ COLOURS = {
 }
 """The colours of states and verdicts."""
 
+SHORT_ID = 12
+"""Characters of an id that are shown at a terminal: 48 bits, enough for a colony."""
+
+GAP = "  "
+"""What is between two cells."""
+
+NARROWEST = 12
+"""Characters that the cell which makes room for others keeps."""
+
 WIDEST_CELL = 64
 """Characters of a cell of a table; an id just fits."""
 
@@ -84,9 +95,12 @@ def table(items: Sequence[T], *columns: str) -> Answer[Sequence[T]]:
     return Answer(items, _plain(found), table=found)
 
 
-def view(item: T) -> Answer[T]:
-    """Answer with one thing: a line a field, by its path in the JSON; empty ones are left out."""
-    found = Table(list(_fields(item)))
+def view(item: T, instead: Mapping[str, Sequence[str]] | None = None) -> Answer[T]:
+    """Answer with one thing: a line a field, by its path in the JSON; empty ones are left out.
+
+    Fields that are of little use to people as they are may be said in other words (``instead``).
+    """
+    found = Table(list(_fields(item, instead=instead or {})))
     return Answer(item, _plain(found), table=found)
 
 
@@ -158,6 +172,11 @@ def looks_at_answer() -> bool:
     return is_terminal(sys.stdout)
 
 
+def width_of_answer() -> int | None:
+    """Give the characters of a line of the terminal where people look at the answer, if they do."""
+    return shutil.get_terminal_size().columns if looks_at_answer() else None
+
+
 def say(text: str) -> None:
     """Print a part of the answer at once."""
     try:
@@ -184,8 +203,12 @@ def complain(error: Exception) -> None:
 def complain_of_usage(error: click.ClickException) -> None:
     """Say what is wrong with the words of a command, and where to read about it."""
     text = error.format_message().removesuffix(".")
+    context = getattr(error, "ctx", None)
+    takes_more = context and any(one.nargs == -1 for one in context.command.params)
+    if isinstance(error, click.NoSuchOption) and takes_more:
+        text += f"; an argument that begins with a dash goes after a --: -- {error.option_name}"
     _complain(text[:1].lower() + text[1:])
-    if context := getattr(error, "ctx", None):
+    if context:
         note(f"help: {context.command_path} --help")
 
 
@@ -281,18 +304,28 @@ def _plain(table: Table, *, full: bool = False) -> list[str]:
     return aligned([headings, *rows] if headings else rows)
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Give a line a row, its cells below each other."""
+def aligned(rows: Sequence[Sequence[str]], *, width: int | None = None) -> list[str]:
+    """Give a line a row, its cells below each other; the first makes room, where there is little.
+
+    ``width`` is what a line may have in characters.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if width is not None and widths:
+        room = width - sum(widths[1:]) - len(GAP) * (len(widths) - 1)
+        widths[0] = min(widths[0], max(room, NARROWEST))
+        rows = [[_cut(row[0], widths[0]), *row[1:]] for row in rows]
     return [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        GAP.join(f"{cell:<{most}}" for cell, most in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
 
 
-def _fields(item: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _fields(
+    item: Any, prefix: str = "", instead: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Iterator[tuple[str, Any]]:
     for field in msgspec.structs.fields(item):
-        yield from _field(f"{prefix}{field.encode_name}", _value(item, field.name))
+        value = instead[field.name] if field.name in instead else _value(item, field.name)
+        yield from _field(f"{prefix}{field.encode_name}", value)
 
 
 def _field(label: str, value: Any) -> Iterable[tuple[str, Any]]:

@@ -7,6 +7,7 @@
     │ ● train          below clean, which nobody else waits for
     ○─╯ report         waits for fetch and train
 
+What stands right below another waits for it; what waits for nothing stands beside what is above.
 The line of a process goes on down to the last that depends on it: ``╯`` and ``╰`` are where one
 ends, ``┤``, ``├`` and ``┼`` where one goes on, and ``│`` between two ``─`` is passed by.
 """
@@ -33,6 +34,9 @@ MARKS = {
 
 FEWEST_ALIKE = 4
 """So many with the same parents and children are drawn as one."""
+
+WIDTH = 2
+"""Characters of a column."""
 
 Edges = Mapping[str, Sequence[str]]
 
@@ -111,22 +115,26 @@ def _drawn(nodes: Sequence[str], parents: Edges, children: Edges) -> Iterator[tu
     A place in ``lanes`` is a column; in it is whose line goes down there. The node itself is ``*``.
     """
     lanes: list[str] = []
+    line = ""
     left = {node: len(children[node]) for node in nodes}
     for node in _ordered(nodes, parents, children):
         above = [lanes.index(parent) for parent in parents[node]]
         for parent in parents[node]:
             left[parent] -= 1
         ending = [at for at in above if not left[lanes[at]]]
-        column = min(ending) if ending else _free(lanes, after=max(above, default=-1))
-        yield node, _line(lanes, column, above, ending).rstrip()
+        column = min(ending) if ending else _free(lanes, above, line)
+        line = _line(lanes, column, above, ending).rstrip()
+        yield node, line
         for at in ending:
             lanes[at] = ""
         lanes[column] = node if left[node] else ""
 
 
-def _free(lanes: list[str], *, after: int) -> int:
-    for at in range(after + 1, len(lanes)):
-        if not lanes[at]:
+def _free(lanes: list[str], above: Sequence[int], last_line: str) -> int:
+    """Give a column right of the parents, or of a root's own: with nothing right above it."""
+    for at in range(max(above, default=-1) + 1, len(lanes)):
+        is_below = not above and last_line[WIDTH * at : WIDTH * at + 1].strip()
+        if not lanes[at] and not is_below:
             return at
     lanes.append("")
     return len(lanes) - 1

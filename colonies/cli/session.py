@@ -90,14 +90,14 @@ class Session:
     def acting_as(self, *roles: Role) -> Colonies:
         """Give the hub as seen by the first of these roles whose key is here.
 
-        Nobody stands in for one that is named by a flag.
+        Nobody stands in for a runtime that is named by a flag, or whose key is given.
         """
         refusals = []
         for role in roles:
             try:
                 key = self.key_of(role)
             except Misconfigured as error:
-                if self.given.get("runtime_id") and role == "runtime":
+                if self._is_runtime_named and role == "runtime":
                     raise
                 refusals.append(error)
                 continue
@@ -111,13 +111,13 @@ class Session:
         """Ask what the colony's runtimes and its owner may know, as whoever's key is here.
 
         Where the hub refuses the runtime, or has nothing for it to know of, the owner asks, unless
-        the runtime is named by a flag.
+        the runtime is named by a flag, or its key is given.
         """
         hub = self.acting_as("runtime", "colony")
         try:
             return await question(hub)
         except (Forbidden, NotFound):
-            owner = None if self.given.get("runtime_id") else self._owner()
+            owner = None if self._is_runtime_named else self._owner()
             if owner is None or (hub.key and hub.key.id == owner.id):
                 raise
         return await question(self.acting_as("colony"))
@@ -136,6 +136,11 @@ class Session:
         key = PrivateKey(text) if text else PrivateKey.generate()
         self.keychain.add(key)
         return key.id
+
+    @property
+    def _is_runtime_named(self) -> bool:
+        """Whether somebody says as which runtime to ask, and does not only live as one."""
+        return bool(self.given.get("runtime_id")) or "runtime_prvkey" in self.sources
 
     def _owner(self) -> PrivateKey | None:
         try:

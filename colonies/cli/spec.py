@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -17,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import click
 import msgspec
 
+from colonies.cli import formats
 from colonies.core import wire
 from colonies.core.errors import Malformed, Misconfigured
 from colonies.core.process import Conditions, ProcessSpec
@@ -50,14 +50,14 @@ def read_specs(_ctx: click.Context, _param: click.Parameter, file: Any) -> list[
     for number, line in enumerate(file, 1):
         if line.strip():
             with _at(f"{file.name}:{number}"):
-                specs.append(_convert(_from_json(line), ProcessSpec, check_whole))
+                specs.append(_convert(formats.from_json(line), ProcessSpec, check_whole))
     return specs
 
 
 def read_workflow(_ctx: click.Context, _param: click.Parameter, file: Any) -> WorkflowSpec:
     """Read an option that is a file with a workflow or, as in v1, only the list of its specs."""
     with _at(file.name):
-        value = _parse(file.name, file.read())
+        value = formats.parse(file.name, file.read())
         if isinstance(value, list):
             value = {"processspecs": value}
         return _convert(value, WorkflowSpec, _check_members)
@@ -66,7 +66,7 @@ def read_workflow(_ctx: click.Context, _param: click.Parameter, file: Any) -> Wo
 def _check_members(workflow: WorkflowSpec) -> None:
     for number, spec in enumerate(workflow.process_specs):
         try:
-            check_member(spec)
+            check_whole(spec)
         except Malformed as error:
             path = f"processspecs[{number}]"
             raise Malformed(f"{path}: {error}", field=f"{path}.{error.field}") from error
@@ -83,14 +83,32 @@ def read_file(file: Any, kind: type[T], check: Callable[[T], None] | None = None
     Its name says what it is written in; without one (``-``) it is JSON or YAML.
     """
     with _at(file.name):
-        return _convert(_parse(file.name, file.read()), kind, check)
+        return _convert(formats.parse(file.name, file.read()), kind, check)
 
 
 def workflow_text(workflow: WorkflowSpec, colony_id: str) -> str:
     """Check a workflow and write it as it is kept, in this colony if it names none."""
-    check_workflow(workflow)
     colony_id = workflow.colony_id or colony_id
-    return write_workflow(msgspec.structs.replace(workflow, colony_id=colony_id))
+    whole = msgspec.structs.replace(workflow, colony_id=colony_id)
+    check_workflow(whole)
+    return write_workflow(whole)
+
+
+def members_in_short(text: str) -> list[str]:
+    """Say what a workflow that is kept as text consists of: a line a process."""
+    try:
+        workflow = wire.decode(text, WorkflowSpec)
+    except Malformed:
+        return [text]
+    return [_in_short(spec) for spec in workflow.process_specs]
+
+
+def _in_short(spec: ProcessSpec) -> str:
+    parts = [f"{spec.name}:", spec.func, *spec.args]
+    parts += [f"{key}={value}" for key, value in spec.kwargs.items()]
+    if parents := spec.conditions.dependencies:
+        parts.append(f"(after {', '.join(parents)})")
+    return " ".join(parts)
 
 
 def read_pairs(
@@ -116,15 +134,6 @@ def _listed(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: list(one) if isinstance(one, tuple) else one for key, one in fields.items()}
 
 
-def check_member(spec: ProcessSpec) -> None:
-    """Refuse a process of a workflow that nobody could run; a hub finds no type for these."""
-    check_whole(spec)
-    conditions = spec.normalised().conditions
-    if not (conditions.runtime_type or conditions.runtime_ids):
-        expected = "conditions.runtimetype or conditions.runtimeids"
-        raise Malformed(f"who may run it? Give {expected}", field="conditions")
-
-
 def check_whole(spec: ProcessSpec) -> None:
     """Refuse a spec that says not what to do; raise Malformed. Who may do it, the hub may know."""
     if not spec.func:
@@ -142,39 +151,6 @@ def _at(place: str) -> Iterator[None]:
         raise Malformed(f"{place}: expected reasonable depth") from error
     except (OSError, Misconfigured) as error:
         raise Misconfigured(f"{place}: {error}") from error
-
-
-def _parse(name: str, raw: bytes) -> Any:
-    if not raw.strip():
-        raise Malformed("expected a spec, but there is nothing in it")
-    ending = name.rpartition(".")[2].lower()
-    if ending == "toml":
-        return _from_toml(raw)
-    if ending in ("yaml", "yml") or (ending != "json" and raw.lstrip()[:1] not in (b"{", b"[")):
-        return _from_yaml(raw)
-    return _from_json(raw)
-
-
-def _from_json(raw: bytes) -> Any:
-    return wire.decode(raw, Any)
-
-
-def _from_toml(raw: bytes) -> Any:
-    try:
-        return tomllib.loads(raw.decode())
-    except ValueError as error:
-        raise Malformed(f"expected TOML: {error}") from error
-
-
-def _from_yaml(raw: bytes) -> Any:
-    try:
-        import yaml  # noqa: PLC0415 - an extra, and few write it
-    except ModuleNotFoundError as error:
-        raise Misconfigured("expected JSON; for YAML, run: pip install 'colonies[cli]'") from error
-    try:
-        return yaml.safe_load(raw)
-    except (yaml.YAMLError, ValueError) as error:
-        raise Malformed(f"expected YAML: {' '.join(str(error).split())}") from error
 
 
 def _convert(value: Any, kind: type[T], check: Callable[[T], None] | None) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -16,8 +17,9 @@ from colonies.cli.output import Answer
 from colonies.cli.status import Status
 from colonies.cli.waiting import Patience, ended, wait_for_all, wait_for_end
 from colonies.core import wire
-from colonies.core.errors import ColoniesError
+from colonies.core.errors import ColoniesError, TooLarge
 from colonies.core.process import Process, ProcessSpec, State
+from colonies.core.wire import Wire
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +32,9 @@ OPTIONS = ("count", "dry_run", "wait", "timeout")
 MOST_SPECS = 1000
 MOST_BYTES = 512 * 1024
 """Specs that go together at most, and their size: half of what a hub takes."""
+
+ENVELOPE_BYTES = 512
+"""What a message is more than the base64 of a spec, about."""
 
 MOST_COPIES = 1_000_000
 
@@ -82,6 +87,8 @@ async def submit(
     Without a ``count`` one spec is one process, and the answer about it alone.
     """
     if dry_run:
+        for spec in specs:
+            check_size(session, spec)
         return _rehearsed(specs)
     if len(specs) == 1 and count is None:
         return await _submit_one(session, specs[0], wait=wait, timeout=timeout)
@@ -91,6 +98,14 @@ async def submit(
         return _ended(await _wait_for(session, ids, patience), patience)
     is_long = len(ids) > MOST_IDS and output.looks_at_answer()
     return Answer(ids, () if is_long else ids)
+
+
+def check_size(session: Session, spec: Wire) -> None:
+    """Refuse what a hub would not take as too large; raise TooLarge."""
+    most = session.settings.max_message_bytes
+    size = len(b64encode(wire.encode(spec))) + ENVELOPE_BYTES
+    if size > most:
+        raise TooLarge(f"a message of {size} bytes is too large: expected at most {most}")
 
 
 def _rehearsed(specs: Sequence[ProcessSpec]) -> Answer[Any]:

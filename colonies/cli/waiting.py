@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,11 @@ async def wait_for_end(hub: Colonies, process_id: str, patience: Patience) -> Pr
     """Wait until a process has ended; raise TimedOut, which says why it has not."""
     try:
         with output.progress("waiting for its end") as progress:
-            async with _explained(hub, process_id, progress):
+
+            async def explain() -> None:
+                progress(text=standing(await hub.why(process_id)))
+
+            async with meanwhile(explain, progress):
                 return await hub.wait_for(process_id, patience.left)
     except DeadlineExceeded:
         raise
@@ -69,7 +73,7 @@ async def wait_for_end(hub: Colonies, process_id: str, patience: Patience) -> Pr
                 return await hub.get_process(process_id)
     except TimeoutError:
         raise TimedOut(f"{unended}, and the hub does not say why") from None
-    raise TimedOut(f"{unended}, still {_standing(explanation)}")
+    raise TimedOut(f"{unended}, still {standing(explanation)}")
 
 
 async def wait_for_all(hub: Colonies, ids: Sequence[str], patience: Patience) -> list[Process]:
@@ -116,20 +120,20 @@ def ended(process: Process) -> Answer[Process]:
 
 
 @asynccontextmanager
-async def _explained(
-    hub: Colonies, process_id: str, progress: output.Progress
+async def meanwhile(
+    tell: Callable[[], Awaitable[None]], progress: output.Progress
 ) -> AsyncIterator[None]:
-    """Say meanwhile, to whoever looks, what the process waits for."""
+    """During the block, if somebody looks, tell now and then what is waited for."""
 
-    async def explain() -> None:
+    async def go_on() -> None:
         pause = FIRST_LOOK
         while progress.is_shown:
             await asyncio.sleep(pause)
             with suppress(ColoniesError, TimeoutError):
-                progress(text=_standing(await hub.why(process_id)))
+                await tell()
             pause = LATER_LOOKS
 
-    task = asyncio.ensure_future(explain())
+    task = asyncio.ensure_future(go_on())
     try:
         yield
     finally:
@@ -137,7 +141,8 @@ async def _explained(
         await asyncio.wait([task])
 
 
-def _standing(explanation: Explanation) -> str:
+def standing(explanation: Explanation) -> str:
+    """Say in short in which state a process is, and why."""
     reasons = "; ".join(explanation.reasons[:MOST_REASONS])
     return ": ".join(filter(None, (explanation.state.name.lower(), reasons)))
 

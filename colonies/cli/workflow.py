@@ -17,8 +17,8 @@ from colonies.cli.output import Answer, printable
 from colonies.cli.picture import Row, picture
 from colonies.cli.spec import read_workflow
 from colonies.cli.status import Status
-from colonies.cli.submitting import TIMEOUT_HELP, check_wait
-from colonies.cli.waiting import Patience
+from colonies.cli.submitting import TIMEOUT_HELP, check_size, check_wait
+from colonies.cli.waiting import REASONS_TIMEOUT, Patience, meanwhile, standing
 from colonies.core.errors import DeadlineExceeded, TimedOut
 from colonies.core.process import State, encode_argument
 from colonies.core.process_graph import ProcessGraph
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from colonies.client import Colonies
 
 STATES = {state.name.lower(): state for state in State}
+
+MOST_HELD_UP = 3
+"""Processes that a workflow waits for of which it is said why; of more, the first."""
 
 MOST_FAILURES = 5
 """Failures whose reasons are said; of more, the first."""
@@ -75,6 +78,7 @@ async def submit(
     )
     check(whole)
     if dry_run:
+        check_size(session, whole)
         return Answer(whole, [f"a workflow of {len(whole.process_specs)} processes"])
     hub = session.acting_as("runtime")
     graph = await hub.submit_workflow_spec(whole)
@@ -144,23 +148,31 @@ async def cancel(session: Session, workflow_id: str, *, reason: str) -> Answer[P
 def _read_edits(
     _ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, Edit]:
-    edits = {}
+    edits: dict[str, Edit] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise click.BadParameter(f'expected NAME=["arg", ...], not {text!r}')
         try:
-            args = msgspec.json.decode(value, type=list[Any])
+            given = msgspec.json.decode(value, type=list[Any] | dict[str, Any])
         except msgspec.MsgspecError as error:
-            raise click.BadParameter(f"{name}: expected a list in JSON, not {value!r}") from error
-        edits[name] = Edit(args=[encode_argument(one) for one in args])
+            expected = f"expected a list or an object in JSON, not {value!r}"
+            raise click.BadParameter(f"{name}: {expected}") from error
+        edits[name] = msgspec.structs.replace(edits.get(name, Edit()), **_arguments(given))
     return edits
+
+
+def _arguments(given: list[Any] | dict[str, Any]) -> dict[str, Any]:
+    """Give arguments by position, or by name, as a spec has them."""
+    if isinstance(given, dict):
+        return {"kwargs": {key: encode_argument(one) for key, one in given.items()}}
+    return {"args": [encode_argument(one) for one in given]}
 
 
 @workflow.command("rescue")
 @click.argument("workflow_id", cls=Id, listing=workflows)
-@click.option("--args", "edits", multiple=True, callback=_read_edits, metavar="NAME=LIST",
-              help="Other arguments for a process, a list in JSON; repeatable.")  # fmt: skip
+@click.option("--args", "edits", multiple=True, callback=_read_edits, metavar="NAME=JSON",
+              help="Other arguments: a list, or an object by name; repeatable.")  # fmt: skip
 @click.option(
     "--wait", is_flag=True, is_eager=True, help="Wait for its end; exit with 1 unless it ends well."
 )
@@ -212,15 +224,15 @@ async def _of_state(state: State, count: int, colony_id: str, hub: Colonies) -> 
 async def _end_of(hub: Colonies, workflow_id: str, patience: Patience) -> Answer[ProcessGraph]:
     """Wait for the end of a workflow and answer with it, or with what went wrong."""
     try:
-        with output.progress("waiting for its end"):
-            graph = await hub.wait_for_process_graph(workflow_id, patience.left)
+        graph = await _watched(hub, workflow_id, patience)
     except DeadlineExceeded:
         raise
     except TimeoutError:
         async with asyncio.timeout(patience.seconds):
             graph = await hub.get_process_graph(workflow_id)
         unended = f"workflow <{workflow_id}> has not ended after {patience.seconds:g} s"
-        raise TimedOut(f"{unended}: {_counts(graph)}") from None
+        said = "; ".join([_counts(graph), *await _held_up(hub, graph)])
+        raise TimedOut(f"{unended}: {said}") from None
     if graph.state is State.SUCCESS:
         return Answer(graph, _summary(graph))
     return Answer(
@@ -229,6 +241,38 @@ async def _end_of(hub: Colonies, workflow_id: str, patience: Patience) -> Answer
         complaints=await _failures(hub, graph),
         status=Status.PROCESS_FAILED,
     )
+
+
+async def _watched(hub: Colonies, workflow_id: str, patience: Patience) -> ProcessGraph:
+    """Wait for the end of a workflow, and show meanwhile how far it is and what holds it up."""
+    async with asyncio.timeout(patience.left):
+        graph = await hub.get_process_graph(workflow_id)
+        with output.progress("waiting for its end", graph.members) as progress:
+            progress(_ended(graph))
+
+            async def tell() -> None:
+                seen = await hub.get_process_graph(workflow_id)
+                progress(_ended(seen), next(iter(await _held_up(hub, seen)), ""))
+
+            async with meanwhile(tell, progress):
+                return await hub.wait_for_process_graph(workflow_id)
+
+
+async def _held_up(hub: Colonies, graph: ProcessGraph) -> list[str]:
+    """Say of the first that all others wait for, in which state they are and why."""
+    unended = {node.id for node in graph.nodes if not node.data.state.is_final}
+    behind = {edge.target for edge in graph.edges if edge.source in unended}
+    first = [node for node in graph.nodes if node.id in unended - behind]
+    try:
+        async with asyncio.timeout(REASONS_TIMEOUT):
+            said = [
+                f"{node.data.label or node.id} is {standing(await hub.why(node.id))}"
+                for node in first[:MOST_HELD_UP]
+            ]
+    except TimeoutError:
+        return ["the hub does not say why"]
+    more = len(first) - MOST_HELD_UP
+    return [*said, *([f"and {more} more"] if more > 0 else [])]
 
 
 async def _failures(hub: Colonies, graph: ProcessGraph) -> list[str]:
@@ -255,6 +299,10 @@ def _summary(graph: ProcessGraph) -> list[str]:
     return [f"{name:<9}  {value}" for name, value in rows if value != "-"]
 
 
+def _ended(graph: ProcessGraph) -> int:
+    return graph.successful + graph.failed + graph.cancelled
+
+
 def _counts(graph: ProcessGraph) -> str:
     parts = [f"{graph.successful} of {graph.members} successful"]
     parts += [f"{graph.failed} failed"] * bool(graph.failed)
@@ -263,18 +311,21 @@ def _counts(graph: ProcessGraph) -> str:
 
 
 def _drawing(rows: Sequence[Row]) -> list[str]:
-    """Give the lines of a picture: name, state, seconds from start to end, id."""
-    return output.aligned(
-        [
-            (
-                f"{row.lines} {printable(row.name)}",
-                _states(row),
-                _took(row),
-                row.ids[0] if len(row.ids) == 1 else f"{len(row.ids)} processes",
-            )
-            for row in rows
-        ]
-    )
+    """Give the lines of a picture: name, state, seconds from start to end, id.
+
+    At a terminal ids are cut as in tables, and names so that a line is one.
+    """
+    shown = output.SHORT_ID if output.looks_at_answer() else None
+    cells = [
+        (
+            f"{row.lines} {printable(row.name)}",
+            _states(row),
+            _took(row),
+            row.ids[0][:shown] if len(row.ids) == 1 else f"{len(row.ids)} processes",
+        )
+        for row in rows
+    ]
+    return output.aligned(cells, width=output.width_of_answer())
 
 
 def _states(row: Row) -> str:

@@ -72,6 +72,13 @@ class Cron(Wire):
             )
         return Every(self.interval, random=self.random)
 
+    @property
+    def times(self) -> str:
+        """When it ticks, as people say it."""
+        if self.interval == NO_INTERVAL:
+            return self.cron_expression
+        return f"once in {self.interval} s" if self.random else f"every {self.interval} s"
+
     def skips(self, now: datetime) -> bool:
         """Whether the tick that comes next was missed, and is not made up for."""
         return self.catchup is Catchup.NONE and now - self.next_run > LATE

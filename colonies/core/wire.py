@@ -7,11 +7,13 @@ a value may be missing (v1 clients send one for every empty list) and means the 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
 import msgspec
+from msgspec import inspect
 
 from colonies.core.errors import Malformed
 
@@ -32,6 +34,7 @@ T = TypeVar("T")
 _NUL_ESCAPE = b"\\u0000"
 _NULL = b"null"
 _WHERE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_STEP = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
 
 
@@ -60,7 +63,7 @@ def decode(raw: bytes | str, kind: type[T]) -> T:
             _refuse_nul(msgspec.json.decode(raw), "")
         return _decode(raw, kind)
     except msgspec.ValidationError as error:
-        raise _malformed(error) from error
+        raise _malformed(error, kind) from error
     except msgspec.DecodeError as error:
         raise Malformed(f"expected JSON: {error}") from error
     except UnicodeError as error:
@@ -109,7 +112,7 @@ def _refuse_nul(value: Any, path: str) -> None:
             _refuse_nul(item, f"{path}[{index}]")
 
 
-def _malformed(error: msgspec.ValidationError) -> Malformed:
+def _malformed(error: msgspec.ValidationError, kind: Any) -> Malformed:
     """Turn msgspec's sentence into ours: the field first, then what was expected."""
     text = str(error)
     where = _WHERE.search(text)
@@ -118,5 +121,32 @@ def _malformed(error: msgspec.ValidationError) -> Malformed:
     if missing := _MISSING.search(text):
         path = f"{path}.{missing['name']}".lstrip(".")
         reason = "expected a value"
+    elif reason.startswith("Invalid enum value") and (choices := _choices(kind, path)):
+        reason = f"expected one of {', '.join(choices)}"
     reason = reason[:1].lower() + reason[1:]
     return Malformed(f"{path}: {reason}" if path else reason, field=path)
+
+
+def _choices(kind: Any, path: str) -> list[str]:
+    """Give the values of the enumeration that stands at a path."""
+    infos = [inspect.type_info(kind)]
+    for step in _STEP.findall(path):
+        infos = [below for info in infos for one in _either(info) for below in _below(one, step)]
+    enums = [one for info in infos for one in _either(info) if isinstance(one, inspect.EnumType)]
+    return [str(member.value) for one in enums for member in one.cls]
+
+
+def _either(info: inspect.Type) -> Iterable[inspect.Type]:
+    return info.types if isinstance(info, inspect.UnionType) else (info,)
+
+
+def _below(info: inspect.Type, step: str) -> list[inspect.Type]:
+    match info:
+        case inspect.StructType():
+            return [field.type for field in info.fields if field.encode_name == step]
+        case inspect.ListType():
+            return [info.item_type]
+        case inspect.DictType():
+            return [info.value_type]
+        case _:
+            return []

@@ -41,7 +41,7 @@ class OnFailure(StrEnum):
 class WorkflowSpec(Wire):
     """What is submitted: processes that name each other as ``conditions.dependencies``.
 
-    All run in ``colony_id``, whatever colony their conditions say. After a failure those that
+    All run in ``colony_id``; their conditions say the same or nothing. After a failure those that
     depend on it fail too; with ``on_failure`` "cancel" everything else is cancelled as well.
     """
 
@@ -56,6 +56,14 @@ class Edit(Wire, omit_defaults=True):
     args: list[str] | None = None
     kwargs: dict[str, str] | None = None
 
+    def applied(self, spec: ProcessSpec) -> ProcessSpec:
+        """Give a spec with these arguments; the rescue in SQL makes the same of it."""
+        return msgspec.structs.replace(
+            spec,
+            args=spec.args if self.args is None else self.args,
+            kwargs=spec.kwargs if self.kwargs is None else self.kwargs,
+        )
+
 
 class Planned(msgspec.Struct, frozen=True):
     """A process to be: its id, its spec, and the ids of those before and after it."""
@@ -69,13 +77,12 @@ class Planned(msgspec.Struct, frozen=True):
 def plan(
     workflow: WorkflowSpec, graph_id: str, root_args: Sequence[str] | None = None
 ) -> list[Planned]:
-    """Check a workflow and plan its processes, in the order of the spec.
+    """Plan the processes of a workflow that `check` has passed, in the order of the spec.
 
     Their ids follow from the graph's; parents stand in the order of the dependencies. ``root_args``
-    replaces the arguments of the roots. Raises Malformed, which names the process at fault.
+    replaces the arguments of the roots.
     """
-    check(workflow)
-    specs = workflow.process_specs
+    specs = members_of(workflow)
     ids = {spec.name: sha3(f"{graph_id}:{number}") for number, spec in enumerate(specs)}
     children: dict[str, list[str]] = {spec.name: [] for spec in specs}
     for spec in specs:
@@ -84,7 +91,7 @@ def plan(
     return [
         Planned(
             process_id=ids[spec.name],
-            spec=_kept(spec, workflow.colony_id, root_args),
+            spec=_kept(spec, root_args),
             parents=[ids[parent] for parent in spec.conditions.dependencies],
             children=children[spec.name],
         )
@@ -92,16 +99,32 @@ def plan(
     ]
 
 
-def _kept(spec: ProcessSpec, colony_id: str, root_args: Sequence[str] | None) -> ProcessSpec:
-    """Give a spec as it is kept: in the colony of its workflow, with the arguments for a root."""
-    conditions = msgspec.structs.replace(spec.conditions, colony_id=colony_id)
-    is_root = not spec.conditions.dependencies
-    args = spec.args if root_args is None or not is_root else list(root_args)
-    return msgspec.structs.replace(spec, conditions=conditions, args=args).normalised()
+def _kept(spec: ProcessSpec, root_args: Sequence[str] | None) -> ProcessSpec:
+    """Give a spec as it is kept, with the arguments for a root."""
+    if root_args is not None and not spec.conditions.dependencies:
+        spec = msgspec.structs.replace(spec, args=list(root_args))
+    return spec.normalised()
+
+
+def members_of(workflow: WorkflowSpec) -> list[ProcessSpec]:
+    """Give the specs of a workflow, each in the colony of that."""
+    colony_id = workflow.colony_id
+    return [
+        spec
+        if spec.conditions.colony_id == colony_id
+        else msgspec.structs.replace(
+            spec, conditions=msgspec.structs.replace(spec.conditions, colony_id=colony_id)
+        )
+        for spec in workflow.process_specs
+    ]
 
 
 def child_spec(spec: ProcessSpec, parent: ProcessSpec) -> ProcessSpec:
-    """Give the spec of a process that is added below another, as it is kept."""
+    """Give the spec of a process that is added below another, as it is kept.
+
+    Raises Malformed when it says that it is of another colony.
+    """
+    _check_colony(spec, parent.conditions.colony_id, "spec")
     conditions = msgspec.structs.replace(
         spec.conditions,
         colony_id=parent.conditions.colony_id,
@@ -122,13 +145,15 @@ def read_workflow(text: str, colony_id: str, field: str = "workflowspec") -> Wor
     """
     try:
         workflow = wire.decode(text, WorkflowSpec)
+        named = workflow.colony_id
+        workflow = msgspec.structs.replace(workflow, colony_id=colony_id)
         check(workflow)
     except Malformed as error:
         reason = error.message.removeprefix("spec.")
         raise Malformed(f"{field}: {reason}", field=field) from error
-    if workflow.colony_id not in ("", colony_id):
+    if named not in ("", colony_id):
         raise Malformed(f"{field}: colonyid: expected the colony that it is for", field=field)
-    return msgspec.structs.replace(workflow, colony_id=colony_id)
+    return workflow
 
 
 def check(workflow: WorkflowSpec) -> None:
@@ -140,6 +165,7 @@ def check(workflow: WorkflowSpec) -> None:
         raise _malformed("", f"expected at most {MAX_MEMBERS} processes, not {len(specs)}")
     places = _places(specs)
     for number, spec in enumerate(specs):
+        _check_colony(spec, workflow.colony_id, f"spec.processspecs[{number}]")
         _check_dependencies(number, spec, places)
     _check_order(specs, places)
 
@@ -158,6 +184,14 @@ def _places(specs: Sequence[ProcessSpec]) -> dict[str, int]:
             )
         places[spec.name] = number
     return places
+
+
+def _check_colony(spec: ProcessSpec, colony_id: str, at: str) -> None:
+    if spec.conditions.colony_id not in ("", colony_id):
+        field = f"{at}.conditions.colonyid"
+        whose = f"{spec.name!r} runs" if spec.name else "it runs"
+        reason = f"expected none, or that of its workflow: {whose} in <{colony_id}>"
+        raise Malformed(f"{field}: {reason}", field=field)
 
 
 def _check_dependencies(number: int, spec: ProcessSpec, places: Mapping[str, int]) -> None:

@@ -144,6 +144,9 @@ class Server:
     async def __aenter__(self) -> Self:
         """Open; raise Misconfigured or Unavailable with nothing left running."""
         async with AsyncExitStack() as stack:
+            # First: a database that is made for a port which is taken is of no use to anybody.
+            listener = stack.enter_context(self._listener or bind(self.settings))
+            self.port = listener.getsockname()[1]
             self.db = await self._open_database(stack)
             self._schema = await bring_up_to_date(self.db)
             if self.settings.database_direct_url:
@@ -158,8 +161,7 @@ class Server:
                 period=self.settings.tick,
                 grace=self.settings.cancel_grace,
             )
-            listener = stack.enter_context(self._listener or listen(self.settings))
-            self.port = listener.getsockname()[1]
+            listen(listener)
             members = Members(self.db, tell=self.news.forget_members)
             self.turns = Turns(self.settings.max_at_once, members.line_of)
             self.peers = self._make_peers(lookout, members)
@@ -249,21 +251,33 @@ class Server:
         stack.push_async_callback(stop)
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Open the port; raise Misconfigured when that cannot be."""
+def bind(settings: Settings) -> socket.socket:
+    """Take the port, for whoever will listen there; raise Misconfigured when that cannot be."""
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise Misconfigured("TLS needs both --tls-cert and --tls-key")
     family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
     place = f"{settings.bind} port {settings.server_port}"
     if not 0 <= settings.server_port <= MAX_PORT:
         raise Misconfigured(f"cannot listen on {place}: expected 0 to {MAX_PORT}")
-    try:
-        listener = socket.create_server(
-            (settings.bind, settings.server_port), family=family, backlog=BACKLOG
-        )
-    except OSError as error:
-        raise Misconfigured(f"cannot listen on {place}: {error}") from error
+    listener = socket.socket(family)
     # Inherited by what is accepted. Loops set it too, but not for a socket made without a protocol
     # number, as this one: pushes then waited for the acknowledgement of what was sent before.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((settings.bind, settings.server_port))
+    except OSError as error:
+        listener.close()
+        raise Misconfigured(f"cannot listen on {place}: {error}") from error
     return listener
+
+
+def listen(listener: socket.socket) -> None:
+    """Let callers come to a port; raise Misconfigured when somebody else was quicker."""
+    try:
+        listener.listen(BACKLOG)
+    except OSError as error:
+        host, port, *_ = listener.getsockname()
+        raise Misconfigured(f"cannot listen on {host} port {port}: {error}") from error

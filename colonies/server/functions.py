@@ -16,6 +16,7 @@ import msgspec
 from colonies.core.errors import Malformed
 from colonies.core.function import LONGEST_NAME, Argument, Function, check_call
 from colonies.core.process import ProcessSpec
+from colonies.core.workflow import WorkflowSpec, members_of, read_workflow, write_workflow
 from colonies.server.db import Statements
 from colonies.server.members import Members
 
@@ -53,12 +54,13 @@ class Functions:
         self._clock = clock
         self._remembered: dict[str, tuple[float, int, Announcements]] = {}
 
-    async def settled(self, spec: ProcessSpec, at: str) -> ProcessSpec:
+    async def settled(self, spec: ProcessSpec, at: str, *, has_args: bool = True) -> ProcessSpec:
         """Give a spec with the one runtime type that it is for; ``at`` is its path in the request.
 
         Raises Malformed when it names no type and not exactly one announces the function, or when
-        its arguments fit nothing that runtimes of its type announce by that name. A spec that is
-        for runtimes by their ids, whatever their type, is taken as it is.
+        its arguments fit nothing that runtimes of its type announce by that name. One that
+        ``has_args`` not yet is not checked for these. A spec that is for runtimes by their ids,
+        whatever their type, is taken as it is.
         """
         announced = (await self._of(spec.conditions.colony_id)) if spec.func else {}
         spec = spec.normalised()
@@ -67,12 +69,45 @@ class Functions:
         by_type = announced.get(spec.func, {})
         if spec.func and not spec.conditions.runtime_type:
             spec = _with_type(spec, _only_type(spec.func, by_type, announced, at))
-        _check_arguments(spec, by_type.get(spec.conditions.runtime_type, ()), at)
+        if has_args:
+            _check_arguments(spec, by_type.get(spec.conditions.runtime_type, ()), at)
         return spec
 
     async def settled_all(self, specs: Sequence[ProcessSpec], at: str) -> list[ProcessSpec]:
         """Give specs with their runtime types, as `settled` does, or raise for the first fault."""
         return [await self.settled(spec, f"{at}[{number}]") for number, spec in enumerate(specs)]
+
+    async def settled_workflow(
+        self, workflow: WorkflowSpec, at: str, *, have_roots_args: bool = True
+    ) -> WorkflowSpec:
+        """Give a workflow with the runtime types of its processes, or raise for the first fault."""
+        specs = [
+            await self.settled(
+                spec,
+                f"{at}[{number}]",
+                has_args=have_roots_args or bool(spec.conditions.dependencies),
+            )
+            for number, spec in enumerate(members_of(workflow))
+        ]
+        return msgspec.structs.replace(workflow, process_specs=specs)
+
+    async def settled_text(
+        self, text: str, colony_id: str, field: str, *, have_roots_args: bool = True
+    ) -> str:
+        """Check and settle a workflow that is kept as text in ``field``, for whoever submits it.
+
+        What names all its types stays as it was written. Raises Malformed, naming what is at fault.
+        """
+        workflow = read_workflow(text, colony_id, field)
+        try:
+            settled = await self.settled_workflow(
+                workflow, "processspecs", have_roots_args=have_roots_args
+            )
+        except Malformed as error:
+            raise Malformed(f"{field}: {error.message}", field=field) from error
+        if _types(settled) == _types(workflow):
+            return text
+        return write_workflow(settled)
 
     async def _of(self, colony_id: str) -> Announcements:
         until, generation, announced = self._remembered.get(colony_id, (0.0, -1, {}))
@@ -93,6 +128,10 @@ async def _announcements(db: Statements, colony_ids: Sequence[str]) -> list[Anno
         function = Function(name=said.name, args=said.args)
         found[said.colony_id][said.name].setdefault(said.runtime_type, []).append(function)
     return [found[colony_id] for colony_id in colony_ids]
+
+
+def _types(workflow: WorkflowSpec) -> list[str]:
+    return [spec.conditions.runtime_type for spec in workflow.process_specs]
 
 
 def _only_type(

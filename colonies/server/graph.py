@@ -3,6 +3,9 @@
 The graph is locked first: whoever holds a process of a graph never waits for that graph. A process
 is ready when none of its parents is missing any more; that is a number in its row, and nobody walks
 through the graph to find out. Only a failure is followed downwards.
+
+Renewals lock processes and no graph, in the order of their ids. Where the end of one may cancel
+others that run, all of them are locked in that order first.
 """
 
 from __future__ import annotations
@@ -57,6 +60,8 @@ async def close_members(db: Database, asked: Sequence[Ending]) -> list[list[Proc
         locked = await lock_graphs_of(tx, keys)
         if not locked:
             return [[] for _ in asked]
+        if any(one.state is State.FAILED for one in asked):
+            await _lock_running(tx, locked)
         closed = await close_all(tx, asked, of_graphs=True)
         others = await settle(tx, [one for one in closed if one], locked)
     result = [[one] if one else [] for one in closed]
@@ -94,6 +99,7 @@ async def expire(
             if not rows:
                 return
             locked = _locked(rows)
+            await _lock_running(tx, locked)
             changed = {
                 statement: await tx.fetch_all(
                     Process, statement, count=count, process_graph_ids=list(locked), **given
@@ -104,6 +110,13 @@ async def expire(
             changed[""] = await settle(tx, ended, locked)
         is_behind = bool(ended)
         yield changed
+
+
+async def _lock_running(tx: Transaction, locked: Locked) -> None:
+    """Lock what a failure in these graphs would cancel, before anything of them ends."""
+    ids = [graph_id for graph_id, on_failure in locked.items() if on_failure is OnFailure.CANCEL]
+    if ids:
+        await tx.execute("lock_running_members", process_graph_ids=ids)
 
 
 def _locked(rows: Iterable[tuple[str, str]]) -> Locked:

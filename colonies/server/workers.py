@@ -20,7 +20,7 @@ import structlog
 
 from colonies.core import errors
 from colonies.core.errors import ColoniesError, Unavailable
-from colonies.server.app import listen, open_embedded
+from colonies.server.app import bind, listen, open_embedded
 from colonies.server.embedded import pauses
 from colonies.server.worker import READY, Report
 from colonies.settings import Settings
@@ -47,8 +47,9 @@ class Workers:
     async def __aenter__(self) -> Self:
         """Start them all; raise what one that cannot serve says, with nothing left running."""
         async with AsyncExitStack() as stack:
+            self._listener = stack.enter_context(bind(self._settings))
             url = self._settings.database_url or await open_embedded(self._settings, stack)
-            self._listener = stack.enter_context(listen(self._settings))
+            listen(self._listener)
             self.port = self._listener.getsockname()[1]
             self._settings = msgspec.structs.replace(self._settings, database_url=url, workers=1)
             tasks = await stack.enter_async_context(asyncio.TaskGroup())

@@ -6,7 +6,7 @@ from that for the rest in `graph`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 
@@ -23,7 +23,7 @@ from colonies.core.process import (
 )
 from colonies.core.process_graph import Member, ProcessGraph
 from colonies.core.wire import ZERO_TIME
-from colonies.core.workflow import MAX_MEMBERS, Edit, Planned, WorkflowSpec, child_spec, plan
+from colonies.core.workflow import MAX_MEMBERS, Edit, Planned, WorkflowSpec, plan
 from colonies.server import graph as graphs
 from colonies.server.db import Database, Statements, Transaction
 from colonies.server.intent import NOBODYS, Intent
@@ -47,12 +47,11 @@ async def submit(
     root_args: Sequence[str] | None = None,
     root_input: Sequence[str] = (),
 ) -> Submitted:
-    """Check a workflow and submit it: all of it or nothing, by one statement.
+    """Submit a workflow that `core.workflow.check` has passed: all of it or nothing, at once.
 
     ``db`` may be a transaction, for what shall happen together with it; publish the roots after its
     commit. ``graph_id`` is its id, if not a new one; ``root_args`` replaces the arguments of the
-    roots, ``root_input`` is their input. Raises Malformed, naming the process at fault, before
-    anything is written.
+    roots, ``root_input`` is their input.
     """
     graph_id = graph_id or new_id()
     planned = plan(workflow, graph_id, root_args)
@@ -79,18 +78,17 @@ async def add_child(
     db: Database,
     assignment: Assignment,
     parent: Process,
-    spec: ProcessSpec,
+    kept: ProcessSpec,
     *,
     wait_for_parents: bool,
     intent: Intent,
 ) -> Process | None:
     """Add a process below one that is running, for the runtime that has it; None if it has not.
 
-    Also None if the parent is to stop. The child can start at once, or when its parent has
-    succeeded. Raises Conflict when the graph is full.
+    Also None if the parent is to stop. ``kept`` is what `child_spec` gives. The child can start at
+    once, or when its parent has succeeded. Raises Conflict when the graph is full.
     """
     child = new_id()
-    kept = child_spec(spec, parent.spec)
     environment = environment_of(child, kept, parent.process_graph_id)
     async with db.transaction() as tx:
         await graphs.lock_graphs_of(tx, [(parent.colony_id, parent.process_id)])
@@ -155,6 +153,17 @@ async def rescue(
             names=list(edits),
             changes=[_json(edit) for edit in edits.values()],
         )
+
+
+async def members_named(
+    db: Statements, graph: ProcessGraph, names: Collection[str]
+) -> list[Process]:
+    """Give the processes of a graph that have these names, as far as there are such."""
+    if not names:
+        return []
+    members = await db.fetch_all(Member, "list_members", process_graph_id=graph.process_graph_id)
+    keys = [(graph.colony_id, one.process_id) for one in members if one.name in names]
+    return await db.fetch_all(Process, "list_processes", **graphs.keys_of(keys))
 
 
 def _check_edits(edits: Mapping[str, Edit], names: set[str]) -> None:

@@ -13,7 +13,7 @@ from colonies.cli.command import CLIENT
 from colonies.cli.status import MEANINGS
 from colonies.settings import SETTINGS, flag_of
 from colonies.version import __version__
-from tests.cli.conftest import stop
+from tests.cli.conftest import Shell, stop
 
 
 def children(command) -> dict[str, click.Command]:
@@ -161,6 +161,8 @@ async def test_a_wrong_setting_is_named(bare):
         ("runtime unregistr", "there is no command 'unregistr', did you mean 'unregister'?"),
         ("process ls --stat waiting", "'--state'"),
         ("process ls --state wating", "'waiting'"),
+        ("process run ls -l", "dash goes after a --: -- -l"),
+        ("generator pack it -x", "dash goes after a --: -- -x"),
     ],
 )
 async def test_a_typo_is_told_from_what_was_meant(bare, words, hint):
@@ -210,6 +212,21 @@ async def test_nobody_stands_in_for_a_runtime_named_by_a_flag(shell, people, key
     assert "signed as runtime" in await shell.refuses(*words, status=3)
 
 
+@pytest.mark.parametrize("given", ["flag", "variable"])
+async def test_nobody_stands_in_for_a_runtime_whose_key_is_given(shell, people, given):
+    def having(key: str) -> tuple[Shell, list[str]]:
+        if given == "flag":
+            return shell, ["process", "ls", "--runtimeprvkey", key]
+        return shell.having(COLONIES_RUNTIMEPRVKEY=key), ["process", "ls"]
+
+    there, words = having("nonsense")
+    assert "hex characters" in (await there(*words, status=2)).err
+    there, words = having(people.foreigner.hex)
+    assert f"of runtime <{people.runtime.id}>" in (await there(*words, status=2)).err
+    there = there.having(COLONIES_RUNTIMEID=None)
+    assert f"signed as runtime <{people.foreigner.id}>" in (await there(*words, status=3)).err
+
+
 async def test_no_hub_is_one_line(shell, silent):
     port, _ = silent
     line = await shell.refuses("--port", "1", "server", "status", status=5)
@@ -226,6 +243,27 @@ async def test_ctrl_c_is_quiet(shell, silent):
             await came.wait()
         ran = await stop(process, signal.SIGINT)
     assert (ran.status, ran.out, ran.err) == (130, "", "")
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from {package}.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("package", ["colonies", "runtimes"])
+async def test_ctrl_c_is_quiet_from_the_first_moment(bare, package):
+    argv = (sys.executable, "-c", INTERRUPTED_IMPORT.format(package=package))
+    async with bare.started("--help", argv=argv) as process:
+        out, err = await process.communicate()
+    assert (process.returncode, out, err) == (130, b"", b"")
 
 
 async def test_nobody_reading_is_quiet(shell):

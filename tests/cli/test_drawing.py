@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from colonies.cli.drawing import age
-from colonies.core.process import State
+from colonies.core.process import Conditions, ProcessSpec, State
 from colonies.core.wire import ZERO_TIME
+from colonies.core.workflow import WorkflowSpec
 from tests.cli.conftest import at_terminal
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -40,6 +41,39 @@ async def test_a_table_fits_the_terminal(shell, member, columns):
     assert lines[-1].startswith(f"{submitted.id[:12]}  running  f")
     assert "\\x1b[2J" in lines[-1]
     assert terminal.status == 0
+
+
+@pytest.mark.parametrize("columns", [40, 55])
+async def test_a_narrow_table_cuts_no_state(shell, member, columns):
+    await member.submit("f", "a", runtime_type="cli")
+    await member.assign_process()
+    cancelled = await member.submit("f", "b", runtime_type="cli")
+    await member.cancel_process(cancelled.id)
+    async with at_terminal(shell, "process", "ls", columns=columns) as terminal:
+        screen = await terminal.rest()
+    assert max(map(len, screen.splitlines())) <= columns
+    assert [state in screen for state in ("running", "cancelled")] == [True, True]
+
+
+async def test_a_drawn_workflow_fits_the_terminal(shell, member, colony):
+    names = ["short", "a name that is longer than any terminal has room for, " * 2]
+    specs = [
+        ProcessSpec(
+            name=name,
+            func="f",
+            conditions=Conditions(runtime_type="cli", dependencies=names[:number]),
+        )
+        for number, name in enumerate(names)
+    ]
+    graph = await member.submit_workflow_spec(WorkflowSpec(colony_id=colony, process_specs=specs))
+    async with at_terminal(shell, "workflow", "get", graph.process_graph_id) as terminal:
+        lines = (await terminal.rest()).splitlines()
+    assert max(map(len, lines)) <= 80
+    first, second = lines[-2:]
+    assert first.split()[:3] == ["○", "short", "waiting"]
+    assert "… " in second
+    whole = await member.get_process_graph(graph.process_graph_id)
+    assert first.endswith(f"  {whole.process_ids[0][:12]}")
 
 
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

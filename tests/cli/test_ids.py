@@ -15,7 +15,7 @@ async def test_the_beginning_of_an_id_is_enough(shell, member):
     await shell("process", "cancel", submitted.id[:12])
     assert (await member.get_process(submitted.id)).state is State.CANCELLED
     line = await shell.refuses("process", "get", submitted.id[:3], status=4)
-    assert line.startswith(f"there is no process <{submitted.id[:3]}>")
+    assert line == f"{submitted.id[:3]!r} is too short: give 4 characters of an id or more"
 
 
 async def test_a_beginning_of_several_is_refused(settings):
@@ -25,7 +25,9 @@ async def test_a_beginning_of_several_is_refused(settings):
         return twins
 
     session = Session(settings, {}, {})
-    with pytest.raises(Malformed, match=f"abcd may be any of <{twins[0].id}>, <{twins[1].id}>"):
+    some = f"<{twins[0].id}>, <{twins[1].id}>"
+    expected = f"abcd may be any of {some}; give 5 characters of it"
+    with pytest.raises(Malformed, match=expected):
         await find(session, "abcd", listing)
     assert await find(session, "abcd2", listing) == twins[1].id
     assert await find(session, "a", listing, is_named=True) == twins[0].id

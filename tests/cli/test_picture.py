@@ -1,5 +1,6 @@
 """Workflows drawn with letters."""
 
+from itertools import pairwise
 from textwrap import dedent
 
 import pytest
@@ -59,9 +60,18 @@ PICTURES = [
         """
         ○ a
         ├─○ c
-        │ ○ b
-        │ ├─○ d
-        ○─╯ e
+        │   ○ b
+        │   ├─○ d
+        ○───╯ e
+        """,
+    ),
+    (
+        {"a": "", "b": "", "c": "", "d": "c"},
+        """
+        ○ a
+          ○ b
+        ○ c
+        ○ d
         """,
     ),
     (
@@ -93,6 +103,15 @@ def test_everybody_is_drawn_below_its_parents_and_every_line_comes_to_an_end(dep
         assert all(place[parent] < place[name] for parent in parents)
     assert all(row.lines.count("○") == 1 for row in rows)
     assert set(rows[-1].lines) <= set("○─╯╰┴ ")
+
+
+@given(dags())
+def test_what_stands_right_below_another_waits_for_it(dependencies):
+    lines = [(row.lines, row.name) for row in picture(graph_of(dependencies), is_full=True)]
+    for (above, parent), (below, name) in pairwise(lines):
+        column = below.index("○")
+        if above[column : column + 1] == "○" and "─" not in below[:column]:
+            assert parent in dependencies[name]
 
 
 @given(dags())

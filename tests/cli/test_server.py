@@ -67,6 +67,18 @@ async def test_a_port_in_use_is_one_line(bare, server, database_url):
     assert line.startswith(f"error: cannot listen on 127.0.0.1 port {server.port}")
 
 
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+async def test_a_port_that_cannot_be_had_is_found_before_a_database_is_made(
+    bare, server, tmp_path, more
+):
+    folder = tmp_path / "none"
+    words = ("server", "start", "--bind", "127.0.0.1", "--serverid", "a" * 64, *more)
+    for port in (str(server.port), "70000"):
+        line = await bare.refuses_hub(*words, "--data-dir", str(folder), "--port", port)
+        assert line.startswith(f"error: cannot listen on 127.0.0.1 port {port}")
+    assert not folder.exists()
+
+
 async def test_a_hub_without_an_owner_is_told_how_to_make_one(bare):
     assert "colonies key new" in await bare.refuses("server", "start", status=2)
 

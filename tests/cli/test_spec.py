@@ -45,6 +45,13 @@ mem = 8192
 """
 
 
+BOMB = b"a0: &a0 [x, x]\n" + b"".join(
+    b"a%d: &a%d [*a%d, *a%d]\n" % (number, number, number - 1, number - 1)
+    for number in range(1, 60)
+)
+"""YAML of 60 lines that stands for more values than there is room for."""
+
+
 def named(name: str, content: bytes) -> io.BytesIO:
     file = io.BytesIO(content)
     file.name = name
@@ -60,6 +67,8 @@ def named(name: str, content: bytes) -> io.BytesIO:
         ("a.yaml", JSON),
         ("a.toml", TOML),
         ("<stdin>", JSON),
+        ("a.json", b"\xef\xbb\xbf" + JSON),
+        ("a.toml", b"\xef\xbb\xbf" + TOML),
         ("<stdin>", YAML),
     ],
 )
@@ -81,6 +90,15 @@ def test_a_spec_is_the_same_in_every_format(name, content):
         ("a.toml", b"priority = 1.5", "priority: expected int, got float 1.5"),
         ("a.json", b"a: 1", "expected JSON"),
         ("a.json", b'{"func": "a\\u0000"}', "func: expected text without NUL"),
+        ("a.json", b'{"env": {"a": "1", "b": "2", "a": "3"}}', "env.a: expected once, it is there"),
+        ("-", b'{"func": "f", "func": "f"}', "func: expected once"),
+        ("a.yaml", b"func: f\nfunc: f", "expected YAML: expected func once, it is there twice"),
+        ("a.toml", b"func = 'f'\nfunc = 'f'", "expected TOML: Cannot overwrite a value"),
+        ("a.json", b'{"priority": 1e400}', "priority: expected a number in the range of JSON"),
+        ("a.yaml", b"priority: .inf", "priority: expected a number in the range of JSON"),
+        ("a.toml", b"conditions.mem = nan", "conditions.mem: expected a number in the range"),
+        ("a.json", "{}".encode("utf-16"), "expected UTF-8, this is UTF-16"),
+        ("a.yaml", BOMB, "expected at most 1000000 values: its aliases stand for more"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_by_its_path(name, content, expected):
@@ -143,3 +161,16 @@ def test_a_file_of_another_kind_says_which_command_takes_it():
         file.name = "it.json"
         with pytest.raises(Malformed, match=hint):
             read(None, None, file)
+
+
+def test_what_becomes_of_the_rest_is_one_of_few_words():
+    file = named("it.json", b'{"processspecs": [], "onfailure": "stop"}')
+    expected = 'onfailure: expected one of continue, cancel, got "stop"'
+    with pytest.raises(Malformed, match=expected):
+        read_workflow(None, None, file)
+
+
+def test_aliases_in_moderation_are_fine():
+    text = b"processspecs: [{name: a, func: f, args: &x [y]}, {name: b, func: f, args: *x}]"
+    a, b = read_workflow(None, None, named("it.yaml", text)).process_specs
+    assert a.args == b.args == ["y"]

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from tests.cli.conftest import at_terminal
 from tests.server.graphs import started
 
 
@@ -59,13 +60,27 @@ async def test_an_object_says_what_becomes_of_the_rest(shell, tmp_path):
     assert len((await shell("workflow", "ls")).rows) == 2
 
 
+async def test_a_dry_run_says_what_would_be_too_large(shell, tmp_path):
+    large = {**member_of("a"), "args": ["x" * 800_000]}
+    file = file_of(tmp_path, [large])
+    said = await shell.refuses("workflow", "submit", "--spec", file, "--dry-run", status=2)
+    assert "is too large: expected at most 1048576" in said
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(large))
+    words = ("process", "submit", "--spec", str(spec))
+    said = [await shell.refuses(*words, *more, status=2) for more in ((), ("--dry-run",))]
+    assert ["1048576" in one for one in said] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
         ([], "expected at least one process"),
         ([member_of("a", "b")], "'a' depends on 'b', which is not there"),
         ([member_of("a"), {**member_of("b"), "fnc": 1}], "processspecs[1].fnc"),
-        ([{"name": "a", "func": "f"}], "processspecs[0]: who may run it?"),
+        ([{"name": "a"}], "processspecs[0]: func: what shall be done?"),
+        ([{"name": "a", "func": "f"}], "processspecs[0].func: who may run it? No runtime"),
+        ([member_of("a") | {"conditions": {"colonyid": "x"}}], "'a' runs in"),
         ({"processes": []}, "processes: there is no such field"),
         ([{"name": 1}], "processspecs[0].name"),
         ("text", "expected"),
@@ -89,10 +104,28 @@ async def test_the_end_is_waited_for_and_a_failure_is_said(shell, start):
     assert waited.err.startswith("a: broken")
 
 
+async def test_who_looks_sees_how_far_it_is_and_what_holds_it_up(shell, start):
+    graph = await start(a="", b="a")
+    await graph.take("a")
+    await graph.succeed("a")
+    async with at_terminal(shell, "workflow", "wait", graph.id) as terminal:
+        await terminal.until("1/2")
+        await terminal.until("b is waiting: ")
+        await graph.take("b")
+        await graph.succeed("b")
+        assert "success: 2 of 2 successful" in await terminal.rest()
+    assert terminal.status == 0
+
+
 async def test_time_runs_out(shell, start):
-    graph = await start(a="")
+    graph = await start(a="", b="", c="a", d="b c", e="a")
+    await graph.take("a")
     said = await shell.refuses("workflow", "wait", graph.id, "--timeout", "0.5", status=124)
-    assert said.endswith("has not ended after 0.5 s: 0 of 1 successful")
+    unended, reasons = said.split("; ", 1)
+    assert unended.endswith("has not ended after 0.5 s: 0 of 5 successful")
+    assert reasons.startswith("a is running: ")
+    assert "b is waiting: " in reasons
+    assert "d is" not in reasons
 
 
 async def test_what_failed_is_tried_again_with_other_arguments(shell, start):
@@ -100,12 +133,13 @@ async def test_what_failed_is_tried_again_with_other_arguments(shell, start):
     await graph.take("a", "b")
     await graph.succeed("a")
     await graph.fail("b")
-    edit = ["--args", 'b=["x", 2]']
+    edit = ["--args", 'b=["x", 2]', "--args", 'b={"k": "1", "n": [1]}']
     rescued = await shell("workflow", "rescue", graph.id, *edit)
     assert "running: 1 of 2 successful" in rescued.out
-    assert (await graph.get("b")).spec.args == ["x", "2"]
+    spec = (await graph.get("b")).spec
+    assert (spec.args, spec.kwargs) == (["x", "2"], {"k": '"1"', "n": "[1]"})
     await shell.refuses("workflow", "rescue", graph.id, status=6)
-    for wrong in ("b", "b=x", "b={}"):
+    for wrong in ("b", "b=x", "b=7"):
         await shell("workflow", "rescue", graph.id, "--args", wrong, status=2)
 
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from colonies.core.errors import Malformed
 from colonies.core.process import Conditions, ProcessSpec
@@ -12,6 +13,7 @@ from colonies.core.workflow import (
     MAX_MEMBERS,
     WorkflowSpec,
     check,
+    child_spec,
     plan,
     read_workflow,
     write_workflow,
@@ -79,8 +81,18 @@ def test_ids_follow_from_that_of_the_graph():
     assert {one.process_id for one in first} & {one.process_id for one in second} == set()
 
 
-def test_all_run_in_the_colony_of_the_workflow_whatever_they_say():
-    spec = ProcessSpec(name="a", conditions=Conditions(colony_id="d" * 64, runtime_ids=["*"]))
+def test_one_that_names_another_colony_is_refused_by_its_name():
+    spec = ProcessSpec(name="a", conditions=Conditions(colony_id="d" * 64))
+    with pytest.raises(Malformed, match=f"'a' runs in <{COLONY}>") as refusal:
+        check(WorkflowSpec(colony_id=COLONY, process_specs=[spec]))
+    assert refusal.value.field == "spec.processspecs[0].conditions.colonyid"
+    with pytest.raises(Malformed, match="it runs in"):
+        child_spec(replace(spec, name=""), ProcessSpec(conditions=Conditions(colony_id=COLONY)))
+
+
+@pytest.mark.parametrize("said", ["", COLONY])
+def test_all_run_in_the_colony_of_the_workflow(said):
+    spec = ProcessSpec(name="a", conditions=Conditions(colony_id=said, runtime_ids=["*"]))
     (one,) = plan(WorkflowSpec(colony_id=COLONY, process_specs=[spec]), "g")
     assert one.spec.conditions.colony_id == COLONY
     assert one.spec.conditions.runtime_ids == []

@@ -9,10 +9,17 @@ import sys
 import time
 from pathlib import Path
 
+from runtimes.inputs import Inputs
+
 
 def add(a, b=0):
     sys.stdout.write("printed by add\n")
     return a + b
+
+
+def join(given: Inputs, word: str):
+    by_parent = {name: list(values) for name, values in given.by_parent.items()}
+    return [word, list(given), by_parent]
 
 
 def kinds(*values):

@@ -5,6 +5,8 @@ import pytest
 
 from colonies.core.errors import Malformed
 from colonies.core.function import Function
+from colonies.core.process import Conditions, ProcessSpec
+from colonies.core.workflow import WorkflowSpec
 from runtimes.announcement import announce
 from runtimes.python import Python
 from tests.programs import ROOT
@@ -17,9 +19,8 @@ async def test_python_functions_are_announced_and_called_by_name(launch, member)
     async with launch(*RUN) as running:
         await running.line_with("runtime ready")
         names = [one.name for one in await member.get_functions()]
-        assert names == [
-            f"{MODULE}:{name}" for name in ("kind", "odd", "shout", "unknown", "wrapped")
-        ]
+        expected = ("add", "kind", "odd", "share", "shout", "unknown", "wrapped")
+        assert names == [f"{MODULE}:{name}" for name in expected]
         done = await (await member.submit(f"{MODULE}:shout", "12", 2)).wait(20)
         assert done.output == ["12 12"]
         assert done.spec.conditions.runtime_type == "python"
@@ -27,6 +28,38 @@ async def test_python_functions_are_announced_and_called_by_name(launch, member)
         assert done.output == ["str int"]
         with pytest.raises(Malformed, match='expected int for times, got "often"'):
             await member.submit(f"{MODULE}:shout", "hey", "often")
+
+
+async def test_what_the_parents_gave_reaches_functions_of_a_workflow(launch, member, colony):
+    r"""::
+
+    one ─┬▶ all ─┬▶ part      each a function, and none says which type shall run it
+    two ─┘       │
+     └───────────┘
+    """
+    async with launch(*RUN) as running:
+        await running.line_with("runtime ready")
+        specs = [
+            ProcessSpec(
+                name=name,
+                func=f"{MODULE}:{func}",
+                args=args.split(),
+                conditions=Conditions(dependencies=parents.split()),
+            )
+            for name, func, args, parents in (
+                ("one", "add", "1", ""),
+                ("two", "add", "2", ""),
+                ("all", "add", "3", "two one"),
+                ("part", "share", "two", "all two"),
+            )
+        ]
+        graph = await member.submit_workflow_spec(
+            WorkflowSpec(colony_id=colony, process_specs=specs)
+        )
+        ended = await member.wait_for_process_graph(graph.process_graph_id, 20)
+        nodes = {node.data.label: node.id for node in ended.nodes}
+        outputs = {name: (await member.get_process(one)).output for name, one in nodes.items()}
+        assert outputs == {"one": ["1"], "two": ["2"], "all": ["6"], "part": ["0.25"]}
 
 
 async def test_they_are_announced_again_by_a_runtime_that_is_added_again(
@@ -84,4 +117,4 @@ async def test_where_any_module_may_be_called_nothing_is_announced(plugin):
 
 @pytest.mark.parametrize("plugin", [["no.such.module", MODULE]], indirect=True)
 async def test_a_module_that_cannot_be_imported_hides_no_other(plugin):
-    assert len(await plugin.functions()) == 5
+    assert len(await plugin.functions()) == 7

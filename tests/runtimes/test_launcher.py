@@ -208,7 +208,8 @@ async def test_who_was_stopped_beyond_the_lease_is_told_to_stop_and_lives_on(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["nonsense"], "No such command 'nonsense'"),
+        (["nonsense"], "error: no plugin 'nonsense' is installed; there are "),
+        (["shel"], "error: no plugin 'shel' is installed; did you mean 'shell'?"),
         (["shell", "--slots", "0"], "--slots"),
         (["shell", "--port", "many"], "--port"),
     ],

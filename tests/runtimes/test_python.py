@@ -2,6 +2,7 @@ import asyncio
 import os
 
 import pytest
+from msgspec.structs import replace
 
 from colonies.core.process import decode_argument, encode_argument
 from runtimes.python import Python
@@ -52,6 +53,27 @@ async def test_text_stays_text_and_json_becomes_what_it_says(call):
     outcome = await call("kinds", "a", "1", 1, 1.5, None, [1], {"a": 1}, True)
     kinds = ["str", "str", "int", "float", "NoneType", "list", "dict", "bool"]
     assert kinds == decode_argument(outcome.output[0])
+
+
+async def test_what_the_parents_gave_goes_in_beside_the_arguments(runtime, job, calling):
+    process = calling("join", "and")
+    conditions = replace(process.spec.conditions, dependencies=["b", "a"])
+    process = replace(
+        process,
+        spec=replace(process.spec, conditions=conditions),
+        input=["1", "x", "[2]"],
+        input_lengths=[2, 1],
+    )
+    outcome = await runtime.execute(process, job)
+    given = ["and", [1, "x", [2]], {"b": [1, "x"], "a": [[2]]}]
+    assert given == decode_argument(outcome.output[0])
+
+
+async def test_without_parents_it_is_what_a_cron_hands_on_or_nothing(call, runtime, job, calling):
+    assert decode_argument((await call("join", "and")).output[0]) == ["and", [], {}]
+    process = replace(calling("join", "and"), input=["1"])
+    outcome = await runtime.execute(process, job)
+    assert decode_argument(outcome.output[0]) == ["and", [1], {}]
 
 
 async def test_a_coroutine_function_is_awaited(call):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import asyncpg
+
 from colonies.client import Colonies
 from colonies.core.errors import NothingToAssign
 from colonies.core.process import Conditions, Process, ProcessSpec
@@ -52,6 +54,11 @@ class Graph:
         child = await self.member.add_child(self.ids[parent], spec, **options)
         self.ids[name] = child.process_id
         return child
+
+
+async def change(sql: asyncpg.Connection, graph: Graph, name: str, what: str) -> None:
+    """Change a process of a graph behind the back of its hub."""
+    await sql.execute(f"UPDATE processes SET {what} WHERE process_id = $1", graph.ids[name])
 
 
 async def started(

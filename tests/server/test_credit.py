@@ -10,7 +10,7 @@ from colonies.core.envelope import open_reply
 from colonies.core.errors import Malformed, Unavailable
 from colonies.core.process import Held, Process, State
 from colonies.server import lifecycle
-from colonies.server.app import Server, listen
+from colonies.server.app import Server, bind, listen
 from tests.conftest import held
 from tests.server.doors import Talk, blocked, idle, noticed, refused, talk, until
 from tests.server.leases import submit
@@ -191,7 +191,8 @@ async def test_who_is_cut_off_keeps_no_process_that_was_never_sent(
     spec = (await member.submit("work", "x" * 700_000, runtime_type="cli")).process.spec
     for _ in range(15):
         await member.submit_process_spec(spec)
-    listener = listen(settings)
+    listener = bind(settings)
+    listen(listener)
     listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 1 << 16)
     raw = sockets.create_connection(listener.getsockname())
     raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1 << 16)

@@ -119,13 +119,15 @@ WRITES: dict[str, tuple[str, Any, str, int]] = {
         "processes WHERE spec->>'func' = 'new'", 3),
     "submitworkflowspecmsg": (
         "runtime", lambda w: {"spec": {"colonyid": w.colony, "processspecs": [
-            {"name": "a", "func": "new", "env": {"A": "B"}},
-            {"name": "b", "func": "new", "conditions": {"dependencies": ["a"]}}]}},
+            {"name": "a", "func": "new", "env": {"A": "B"}, "conditions": {"runtimetype": "cli"}},
+            {"name": "b", "func": "new",
+             "conditions": {"runtimetype": "cli", "dependencies": ["a"]}}]}},
         "processes JOIN process_graphs USING (process_graph_id) WHERE spec->>'func' = 'new'", 2),
     "addchildmsg": (
         "runtime", lambda w: {"processid": w.parent.process_id,
                               "attempttoken": w.parent.attempt_token,
-                              "spec": {"func": "new", "env": {"A": "B"}}},
+                              "spec": {"func": "new", "env": {"A": "B"},
+                                       "conditions": {"runtimetype": "cli"}}},
         "processes WHERE spec->>'func' = 'new'", 1),
     "cancelprocessgraphmsg": (
         "runtime", lambda w: {"processgraphid": w.parent.process_graph_id},

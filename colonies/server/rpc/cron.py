@@ -11,7 +11,6 @@ from colonies.core.errors import Malformed
 from colonies.core.process import new_id
 from colonies.core.runtime import Runtime
 from colonies.core.wire import Int32, Label, Wire
-from colonies.core.workflow import read_workflow
 from colonies.server import cron as crons
 from colonies.server.call import Call
 from colonies.server.intent import Seen
@@ -53,8 +52,11 @@ async def _added(call: Call, _msg: AddCron, seen: Seen) -> Cron:
 @rpc("addcronmsg", rule=member("cron.colony_id"), again=_added)
 async def add_cron(call: Call, msg: AddCron, _member: Runtime) -> Cron:
     """Add a cron; gives when it comes first."""
-    new = Cron(cron_id=new_id(), **msgspec.structs.asdict(msg.cron))
-    read_workflow(new.workflow_spec, new.colony_id, "cron.workflowspec")
+    asked = msgspec.structs.asdict(msg.cron)
+    asked["workflow_spec"] = await call.functions.settled_text(
+        msg.cron.workflow_spec, msg.cron.colony_id, "cron.workflowspec"
+    )
+    new = Cron(cron_id=new_id(), **asked)
     first = await crons.first_run(call.db, new)
     if first is None:
         field = "cron.cronexpression"
@@ -63,7 +65,7 @@ async def add_cron(call: Call, msg: AddCron, _member: Runtime) -> Cron:
         Cron,
         "add_cron",
         cron_id=new.cron_id,
-        **msgspec.structs.asdict(msg.cron),
+        **asked,
         next_run=first,
         **call.intent.parameters,
     )

@@ -11,7 +11,6 @@ from colonies.core.generator import Generator, Timeout, Trigger
 from colonies.core.process import new_id
 from colonies.core.runtime import Runtime
 from colonies.core.wire import Label, Wire
-from colonies.core.workflow import read_workflow
 from colonies.server import generator as generators
 from colonies.server.call import Call
 from colonies.server.generator import Packing
@@ -58,13 +57,18 @@ async def _added(call: Call, _msg: AddGenerator, seen: Seen) -> Generator:
 @rpc("addgeneratormsg", rule=member("generator.colony_id"), again=_added)
 async def add_generator(call: Call, msg: AddGenerator, _member: Runtime) -> Generator:
     """Add a generator."""
-    new = msg.generator
-    read_workflow(new.workflow_spec, new.colony_id, "generator.workflowspec")
+    asked = msgspec.structs.asdict(msg.generator)
+    asked["workflow_spec"] = await call.functions.settled_text(
+        msg.generator.workflow_spec,
+        msg.generator.colony_id,
+        "generator.workflowspec",
+        have_roots_args=False,
+    )
     (added,) = await call.db.fetch_all(
         Generator,
         "add_generator",
         generator_id=new_id(),
-        **msgspec.structs.asdict(new),
+        **asked,
         **call.intent.parameters,
     )
     return added

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -11,7 +12,7 @@ from colonies.core.errors import Conflict, Malformed
 from colonies.core.process import Process, ProcessSpec, State
 from colonies.core.process_graph import Member, ProcessGraph, drawn
 from colonies.core.runtime import Runtime
-from colonies.core.workflow import Edit, WorkflowSpec
+from colonies.core.workflow import Edit, WorkflowSpec, check, child_spec
 from colonies.server import workflow
 from colonies.server.call import Call
 from colonies.server.intent import Seen
@@ -53,8 +54,10 @@ async def submit_workflow_spec(
     call: Call, msg: SubmitWorkflowSpec, _member: Runtime
 ) -> ProcessGraph:
     """Submit a workflow, all of it or nothing; its roots are in the queue from then on."""
-    async with call.quotas.submitting(call.caller, msg.spec.colony_id, len(msg.spec.process_specs)):
-        submitted = await workflow.submit(call.db, msg.spec, call.intent)
+    check(msg.spec)
+    spec = await call.functions.settled_workflow(msg.spec, "spec.processspecs")
+    async with call.quotas.submitting(call.caller, spec.colony_id, len(spec.process_specs)):
+        submitted = await workflow.submit(call.db, spec, call.intent)
     call.publish(*submitted.roots)
     return submitted.graph
 
@@ -85,12 +88,13 @@ async def add_child(call: Call, msg: AddChild, assignment: Assignment) -> Proces
     if msg.process_graph_id not in ("", parent.process_graph_id):
         field = "processgraphid"
         raise Malformed(f"{field}: expected <{parent.process_graph_id}>", field=field)
+    spec = await call.functions.settled(child_spec(msg.spec, parent.spec), "spec")
     async with call.quotas.submitting(call.caller, parent.colony_id, 1):
         child = await workflow.add_child(
             call.db,
             assignment,
             parent,
-            msg.spec,
+            spec,
             wait_for_parents=msg.wait_for_parents,
             intent=call.intent,
         )
@@ -143,10 +147,18 @@ async def rescue_process_graph(
     call: Call, msg: RescueProcessGraph, graph: ProcessGraph
 ) -> ProcessGraph:
     """Try again what has failed or was cancelled in a graph that has ended, and only that."""
+    await _check_arguments(call, msg.edits, graph)
     async with call.quotas.submitting(call.caller, graph.colony_id, graph.failed + graph.cancelled):
         returned = await workflow.rescue(call.db, graph, msg.edits, call.intent)
     call.publish(*returned)
     return await find_graph(call, graph.process_graph_id)
+
+
+async def _check_arguments(call: Call, edits: Mapping[str, Edit], graph: ProcessGraph) -> None:
+    """Refuse arguments that do not fit the functions of those whom they are for."""
+    for process in await workflow.members_named(call.db, graph, edits):
+        name = process.spec.name
+        await call.functions.settled(edits[name].applied(process.spec), f"edits.{name}")
 
 
 class GetProcessGraph(Request):

@@ -500,12 +500,19 @@ WITH done AS (
 SELECT * FROM done;
 
 -- name: release_processes_unheard
--- What was pushed over a subscription that came back, and its runtime has never heard of.
+-- What was pushed over a subscription that came back, and its runtime has never heard of. Locked in
+-- the order of renewals.
+WITH due AS MATERIALIZED (
+    SELECT colony_id, process_id FROM processes
+    WHERE colony_id = :colony_id AND assigned_runtime_id = :runtime_id AND state = 1
+      AND pushed_over = :pushed_over AND process_id <> ALL (:held) AND cancelled_by = ''
+    ORDER BY process_id
+    FOR UPDATE
+)
 UPDATE processes
 SET lost_by = '{}', {requeued},
     past = {earlier} || ('{"ending": "released"}' || {attempt_over})
-WHERE colony_id = :colony_id AND assigned_runtime_id = :runtime_id AND state = 1
-  AND pushed_over = :pushed_over AND process_id <> ALL (:held) AND cancelled_by = ''
+{of_due}
 RETURNING {process};
 
 -- part: cancellation

@@ -126,6 +126,16 @@ WITH wanted AS MATERIALIZED (
 {wanted_graphs}
 FOR UPDATE OF process_graphs;
 
+-- name: lock_running_members
+-- All that runs in these graphs, for whoever may cancel it because of what ends first. In the order
+-- of renew_processes, which waits for no graph: who holds one that comes late never waits for an
+-- early one.
+SELECT FROM processes
+WHERE process_graph_id = ANY (:process_graph_ids::text[]) AND process_graph_id <> ''
+  AND (state = 1) IS TRUE
+ORDER BY colony_id, process_id
+FOR UPDATE;
+
 -- name: set_graphs_started
 -- Something of these has started; what was missed here is made good by set_graph_progress.
 UPDATE process_graphs SET state = 1, start_time = least(start_time, since)

@@ -1,0 +1,22 @@
+"""``colonies-run``, and ``python -m runtimes``: the launcher, which Ctrl-C may end at any time.
+
+Even while it is being imported; so this module imports nothing itself.
+"""
+
+import sys
+
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C has ended, as shells have it."""
+
+
+def main() -> None:
+    """Run a runtime and exit."""
+    try:
+        from runtimes.launcher import main as run  # noqa: PLC0415 - see the module's docstring
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    run()
+
+
+if __name__ == "__main__":
+    main()
