@@ -38,7 +38,8 @@ MEANINGS: dict[type, dict[str, str]] = {
         "env": "environment variables for whoever runs it",
     },
     Conditions: {
-        "colonyid": "the colony; must be there in a submission",
+        "colonyid": "the colony; must be there in a submission, "
+        "but in a workflow may be left to that",
         "runtimeids": "only these runtimes; empty, or with `*` in it: any",
         "runtimetype": "only runtimes of this type, to 256 characters; "
         "empty with runtime ids: these, whatever their type; "

@@ -84,7 +84,9 @@ def open_reply_of_any(reply: Reply) -> Any:
 
 
 async def everything(sql: asyncpg.Connection) -> dict[str, Counter[str]]:
-    """Give all rows of all tables, to see that nothing was changed."""
+    """Give all rows of all tables, to see that nothing was changed; hubs give signs of life."""
     return {
-        table: Counter(map(repr, await sql.fetch(f"SELECT * FROM {table}"))) for table in TABLES
+        table: Counter(map(repr, await sql.fetch(f"SELECT * FROM {table}")))
+        for table in TABLES
+        if table != "hubs"
     }
