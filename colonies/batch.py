@@ -57,6 +57,8 @@ class Place(Generic[A, R]):
     item: A
     rows: int
     done: asyncio.Future[R]
+    calls: int = 1
+    """0 for those who came with one before."""
 
 
 class Batch(Generic[A, R]):
@@ -100,7 +102,10 @@ class Batch(Generic[A, R]):
         They come at once, so the first need not go alone.
         """
         loop = asyncio.get_running_loop()
-        places: list[Place[A, R]] = [Place(item, 1, loop.create_future()) for item in items]
+        places: list[Place[A, R]] = [
+            Place(item, 1, loop.create_future(), calls=0 if number else 1)
+            for number, item in enumerate(items)
+        ]
         self._line += places
         if self.is_idle:
             self.is_idle = False
@@ -158,7 +163,9 @@ class Batch(Generic[A, R]):
         try:
             results = await self._run([place.item for place in asked])
             rows = sum(place.rows for place in asked)
-            self._pace.note(perf_counter() - started, calls=len(asked), rows=rows)
+            self._pace.note(
+                perf_counter() - started, calls=sum(place.calls for place in asked), rows=rows
+            )
         except Exception as error:  # noqa: BLE001 - it is raised to whoever asked
             if len(asked) == 1 or isinstance(error, OUTAGES):
                 _fail(asked, error)

@@ -214,6 +214,13 @@ async def test_where_it_is_worth_while_even_who_comes_first_waits_for_others():
     assert batch.is_idle
 
 
+async def test_those_who_come_at_once_are_one_call_to_the_pace():
+    pace = Slow()
+    batch = Batch(Statement(is_held=False), most=100, pace=pace)
+    assert await batch.add_all(range(3)) == [0, 10, 20]
+    assert pace.noted == [(1, 3)]
+
+
 async def test_nobody_waits_where_there_is_enough_for_a_statement():
     statement = Statement(is_held=False)
     pace = Slow()
