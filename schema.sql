@@ -177,6 +177,37 @@ CREATE TABLE attributes (
 CREATE INDEX attributes_of_target ON attributes (colony_id, target_id);
 CREATE INDEX attributes_by_id ON attributes (attribute_id);
 
+-- How far the log of each process has come: its length in bytes, the last attempt that has said
+-- something, the number of the append that it heard last, how many bytes of each stream it knows of,
+-- and the progress. Whoever appends holds this row, so that positions are committed in order.
+CREATE TABLE logs (
+    colony_id  text NOT NULL,
+    process_id text NOT NULL,
+    length     bigint NOT NULL,
+    attempt    integer NOT NULL,
+    number     bigint NOT NULL,
+    ends       jsonb NOT NULL,
+    progress   json,
+    CONSTRAINT logs_pkey PRIMARY KEY (colony_id, process_id)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+
+-- What was said, each where the log was that long.
+CREATE TABLE log_entries (
+    colony_id  text NOT NULL,
+    process_id text NOT NULL,
+    position   bigint NOT NULL,
+    attempt    integer NOT NULL,
+    stream     text NOT NULL,
+    "offset"   bigint NOT NULL,
+    size       bigint NOT NULL,
+    text       text NOT NULL,
+    time       timestamptz NOT NULL,
+    CONSTRAINT log_entries_pkey PRIMARY KEY (colony_id, process_id, position)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.2);
+
+-- "What is old enough to go?" (delete_old_log_entries)
+CREATE INDEX log_entries_by_time ON log_entries (time);
+
 -- What recurs. Kept whole as it was added, with how far it has come; next_run is the tick that comes
 -- next, NULL if none does.
 CREATE TABLE crons (
@@ -265,4 +296,4 @@ CREATE TABLE hubs (
 
 -- One row: the number of the last migration that this database has seen.
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (10);
+INSERT INTO schema_version VALUES (11);

@@ -219,6 +219,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             may_be_zero=True,
         ),
     ] = 30.0
+    max_log_bytes: Annotated[
+        int, Setting("COLONIES_MAX_LOG_BYTES", "Bytes kept of the log of a process, the last")
+    ] = 4 * 1024 * 1024
+    keep_logs: Annotated[
+        float,
+        Setting(
+            "COLONIES_KEEP_LOGS",
+            "Days that logs are kept, if their processes are; 0: as long as these",
+            may_be_zero=True,
+        ),
+    ] = 30.0
     verbose: Annotated[bool, Setting("COLONIES_VERBOSE", "Log every call")] = False
 
     def __repr__(self) -> str:

@@ -158,7 +158,7 @@ def _type(hint: Any) -> str:
     if origin is list:
         return f"list of {_type(get_args(hint)[0])}"
     if origin is dict:
-        return "object of text"
+        return f"object of {_type(get_args(hint)[1])}"
     if issubclass(hint, Wire):
         return f"[{hint.__name__}](#{hint.__name__.lower()})"
     if issubclass(hint, IntEnum):

@@ -10,6 +10,7 @@ from colonies.core.explanation import Explanation
 from colonies.core.function import Argument, Function
 from colonies.core.generator import Generator
 from colonies.core.history import Event, Happening
+from colonies.core.log import Append, Entry, LogPage, NewEntry, Progress
 from colonies.core.process import Conditions, Held, Process, ProcessSpec, State
 from colonies.core.process_graph import (
     GraphEdge,
@@ -158,6 +159,45 @@ MEANINGS: dict[type, dict[str, str]] = {
         "default": "what it is otherwise, as text for people, to 256 characters",
         "passing": "how it is given: `either`, `position` or `name`",
         "many": "whether it is any number of further ones; then by `position` or by `name`",
+    },
+    LogPage: {
+        "processid": "whose it is",
+        "position": "where it begins",
+        "nextposition": "where the next one begins",
+        "length": "where the log ends",
+        "attempt": "the last attempt that has said something",
+        "number": "that of its last append",
+        "ends": "how many bytes of each of its streams are known",
+        "progress": "how far it says that it has come",
+        "isover": "whether the process has ended and this is the last page",
+        "entries": "what there is, in order",
+    },
+    Entry: {
+        "position": "bytes of text that the log had before",
+        "attempt": "the number of the attempt that has said it",
+        "stream": "`stdout`, `stderr` or another name",
+        "offset": "bytes of the stream before it",
+        "size": "bytes of the stream that it stands for",
+        "text": "what was said; mostly whole lines",
+        "time": "when the hub has heard it",
+    },
+    Append: {
+        "processid": "the process",
+        "number": "greater than those of the appends before",
+        "attempttoken": "that of the attempt",
+        "entries": "what was said, to 1000 texts",
+        "progress": "how far it has come, if that is new",
+    },
+    NewEntry: {
+        "stream": "`stdout`, `stderr` or another name, to 32 characters",
+        "offset": "bytes of the stream before it",
+        "size": "bytes of the stream that it stands for",
+        "text": "what was said, 1 to 65536 characters",
+    },
+    Progress: {
+        "done": "how much is done",
+        "total": "of how much, 1 for a fraction; 0: nothing is said",
+        "text": "where it is at, for people, to 1000 characters",
     },
     Location: {
         "long": "degrees of longitude",

@@ -23,8 +23,8 @@ NEVER = 3600.0
 """A tick that does not come by itself; tests call ``ticker.run_once``."""
 
 TABLES = (
-    "attributes", "processes", "process_graphs", "crons", "generator_args", "generators",
-    "functions", "runtimes", "colonies", "requests", "hubs",
+    "attributes", "log_entries", "logs", "processes", "process_graphs", "crons", "generator_args",
+    "generators", "functions", "runtimes", "colonies", "requests", "hubs",
 )  # fmt: skip
 
 

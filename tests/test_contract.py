@@ -18,6 +18,7 @@ from colonies.core.errors import Misconfigured
 from colonies.core.function import Function
 from colonies.core.generator import Generator
 from colonies.core.identity import PrivateKey
+from colonies.core.log import Append
 from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State
 from colonies.core.runtime import Runtime
 from colonies.core.workflow import Edit, WorkflowSpec
@@ -53,6 +54,8 @@ ARGUMENTS: dict[str, Any] = {
     "arg": "a",
     "specs": [ProcessSpec()],
     "ends": [AttemptEnd(process_id="e" * 64, attempt_token="0123456789abcdef")],
+    "appends": [Append(process_id="e" * 64, attempt_token="0123456789abcdef", number=1)],
+    "position": 5,
     "state": State.WAITING,
     "states": [State.WAITING],
     "seconds": 5,
@@ -130,6 +133,8 @@ ANSWERS = {
     "renewmsg": {"cancel": []},
     "submitprocessesmsg": ["e" * 64],
     "closeprocessesmsg": [{}],
+    "addlogsmsg": [{}],
+    "getlogsmsg": {"processid": "e" * 64},
     "getcoloniesmsg": [],
     "getruntimesmsg": [],
     "getfunctionsmsg": [],
@@ -175,7 +180,8 @@ class Subscriber:
 
     def forget(self, name) -> None: ...
 
-    def make_stream(self, payload_type, fields, key):
+    def make_stream(self, payload_type, fields, key, *, make=None):
+        del make
         return payload_type, fields, key
 
     async def subscribe(self, stream, timeout) -> None:

@@ -23,6 +23,7 @@ from colonies.client.cron import Crons
 from colonies.client.function import Functions
 from colonies.client.generator import Generators
 from colonies.client.http import HttpConnection
+from colonies.client.log import Logs
 from colonies.client.work import Changes, SubmittedProcess, in_colony, make_spec
 from colonies.client.workflow import Workflows
 from colonies.core.attribute import Attribute, AttributeKind
@@ -48,7 +49,7 @@ LONGEST_POLL = 2.0
 """Seconds between looks at a process where nothing can be pushed."""
 
 
-class Colonies(Functions, Workflows, Crons, Generators):
+class Colonies(Functions, Workflows, Crons, Generators, Logs):
     """A hub, as seen by one identity. Not for use from several threads."""
 
     def __init__(

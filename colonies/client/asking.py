@@ -51,12 +51,23 @@ class Asking(Closing):
         late: Mapping[str, Callable[[], Any]] | None = None,
         **fields: Any,
     ) -> Changes:
+        return Changes(self, await self._open_stream(payload_type, late=late, **fields))
+
+    async def _open_stream(
+        self,
+        payload_type: str,
+        *,
+        late: Mapping[str, Callable[[], Any]] | None = None,
+        make: Callable[[str], Stream] = Stream,
+        **fields: Any,
+    ) -> Stream:
+        """Subscribe, and give the stream."""
         connection = self._connection()
 
         def current() -> dict[str, Any]:
             return _wired(fields) | {name: get() for name, get in (late or {}).items()}
 
-        stream = connection.make_stream(payload_type, current, self._key())
+        stream = connection.make_stream(payload_type, current, self._key(), make=make)
         patience = self.settings.try_timeout
         try:
             await self._insist(lambda left: connection.subscribe(stream, min(left, patience)))
@@ -66,7 +77,7 @@ class Asking(Closing):
         except BaseException:
             connection.abandon(stream)
             raise
-        return Changes(self, stream)
+        return stream
 
     async def end_subscription(self, stream: Stream) -> None:
         """Forget a stream and tell the hub, if it is there."""

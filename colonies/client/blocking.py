@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from colonies.client.api import Colonies, connect
+from colonies.client.log import FollowedLog
 from colonies.client.work import Changes, SubmittedProcess
 from colonies.core.identity import PrivateKey
 from colonies.settings import Settings
@@ -99,14 +100,16 @@ class BlockingColonies:
     def _wrap(self, result: Any) -> Any:
         if isinstance(result, SubmittedProcess):
             return BlockingProcess(result, self)
-        if isinstance(result, Changes):
+        if isinstance(result, Changes | FollowedLog):
             return self._iterate(result)
         return result
 
-    def _iterate(self, changes: Changes) -> Iterator[Any]:
+    def _iterate(self, changes: Changes | FollowedLog) -> Iterator[Any]:
         try:
             while True:
                 yield self._run(anext(changes))
+        except StopAsyncIteration:
+            return  # a log has an end
         finally:
             if self._loop is not None:  # else it went with the client
                 self._run(changes.close())

@@ -159,9 +159,11 @@ class Connection(Closing):
         payload_type: str,
         fields: Callable[[], dict[str, Any]],
         key: PrivateKey,
+        *,
+        make: Callable[[str], Stream] = Stream,
     ) -> Stream:
         """Make a stream for `subscribe`; ``fields`` is asked anew each time it is subscribed."""
-        stream = Stream(f"s{next(self._ids)}")
+        stream = make(f"s{next(self._ids)}")
         request = new_request_id()
 
         async def send() -> None:

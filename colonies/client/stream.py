@@ -1,4 +1,4 @@
-"""What one subscription brings: processes, in order."""
+"""What one subscription brings: processes mostly, in order."""
 
 from __future__ import annotations
 
@@ -21,22 +21,27 @@ _PUSHED: Any = Process | list[Process]
 
 
 class Stream:
-    """Processes as they are pushed; iterate over it."""
+    """Things as they are pushed; iterate over it."""
 
     send: Callable[[], Awaitable[None]]
     key: PrivateKey
     websocket: ClientConnection | None = None
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, kind: Any = _PUSHED, most: int | None = None) -> None:
+        """Take what is pushed, one thing or a list of them.
+
+        Of what can be asked for otherwise, only the ``most`` newest that are unread are kept.
+        """
         self.name = name
-        self._unread: deque[Process] = deque()
+        self._kind = kind
+        self._unread: deque[Any] = deque(maxlen=most)
         self._changed = asyncio.Event()
         self._error: ColoniesError | None = None
 
     def feed(self, reply: Reply) -> None:
-        """Take a push: a process, or a list of them."""
+        """Take a push."""
         try:
-            pushed: Process | list[Process] = open_reply(reply, _PUSHED)
+            pushed = open_reply(reply, self._kind)
         except Malformed as failure:
             self.fail(failure)
             return
@@ -51,7 +56,7 @@ class Stream:
         self._error = self._error or error
         self._changed.set()
 
-    def take_unread(self) -> list[Process]:
+    def take_unread(self) -> list[Any]:
         """Give what nobody has read, and forget it."""
         unread = list(self._unread)
         self._unread.clear()
@@ -60,7 +65,7 @@ class Stream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Process:
+    async def __anext__(self) -> Any:
         while not self._unread:
             if self._error:
                 raise self._error

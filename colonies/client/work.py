@@ -37,7 +37,8 @@ class Changes(Closing):
 
     async def __anext__(self) -> Process:
         """Wait for the next process; raise what ended the subscription when it has ended."""
-        return await anext(self._stream)
+        process: Process = await anext(self._stream)
+        return process
 
     async def close(self) -> None:
         """End the subscription; may be called twice."""

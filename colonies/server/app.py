@@ -40,6 +40,7 @@ from colonies.server.rpc import (
     cron,
     function,
     generator,
+    log,
     process,
     runtime,
     server,
@@ -69,7 +70,7 @@ def make_table() -> dict[str, Rpc]:
     """Build the table of everything that may be asked."""
     return collect(
         server, colony, runtime, function, process, workflow, cron, generator,
-        attribute, subscription,
+        attribute, subscription, log,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Protocol
 
 import msgspec
@@ -78,6 +78,7 @@ class Connection(Peer):
         self._answerer: Answer
         self._timers: dict[tuple[str, ...], asyncio.TimerHandle] = {}
         self._heartbeat = 0.0
+        self._quiet: asyncio.Lock | None = None  # few need it, and it is not small
         self._farewell = (NORMAL, "")
         self._reading: asyncio.Timeout | None = None
 
@@ -142,6 +143,17 @@ class Connection(Peer):
             logger.warning("slow reader cut off", peer=self.address)
             self.close(TRY_AGAIN_LATER, "too slow", discard=True)
         return False
+
+    @asynccontextmanager
+    async def quiet(self) -> AsyncIterator[None]:
+        """Wait until nothing waits to be sent, one after the other.
+
+        For who pushes much, so that it is no more than the peer reads, and never cuts it off.
+        """
+        self._quiet = self._quiet or asyncio.Lock()
+        async with self._quiet:
+            await self._outbox.wait_empty()
+            yield
 
     def has_stream(self, name: str, request: str) -> bool:
         """Whether this very request has opened a stream here that is still open."""

@@ -42,5 +42,6 @@ def duties(
             lambda: lifecycle.forget_requests(db, age=REQUESTS_KEPT),
         ),
         Duty("sweep", FORGET_PERIOD, lambda: retention.sweep_all(db, keep, metrics)),
+        Duty("sweep logs", FORGET_PERIOD, lambda: retention.sweep_logs(db, keep)),
         Duty("sweep orphans", FORGET_PERIOD, lambda: retention.sweep_orphans(db)),
     ]

@@ -18,6 +18,7 @@ from colonies.core.envelope import pack
 from colonies.core.errors import Failure, NotFound
 from colonies.core.process import NOTHING, Conditions, Process, Progress, State
 from colonies.core.runtime import Runtime
+from colonies.server.followers import Followers
 from colonies.server.lifecycle import Assignment
 from colonies.server.moves import Claim
 from colonies.server.parties import NOBODY, Cause, Holder, Listener, Outlet, Wish
@@ -49,6 +50,7 @@ class Hub:
         self._heard: set[tuple[str, str]] = set()
         self._closed: Failure | None = None
         self.bookmarks = Bookmarks()
+        self.logs = Followers(outlet)
         self.limits = limits
 
     def publish(self, processes: Iterable[Process], cause: Cause = Cause.CALL) -> None:

@@ -266,7 +266,7 @@ async def close_all(
     Either those of no graph, or those ``of_graphs``, which must be locked.
     """
     closed: list[Process | None] = [None] * len(asked)
-    for places in _apart(asked):
+    for places in apart([one.process_id for one in asked]):
         rows = [(place, colony_id) for place in places for colony_id in asked[place].colony_ids]
         endings = [asked[place] for place, _ in rows]
         placed = await db.fetch_placed(
@@ -287,15 +287,16 @@ async def close_all(
     return closed
 
 
-def _apart(asked: Sequence[Ending]) -> Iterator[list[int]]:
-    """Give the places of endings so that a process is ended once a statement, in one order.
+def apart(process_ids: Sequence[str]) -> Iterator[list[int]]:
+    """Give the places of changes so that a process is changed once a statement, in one order.
 
-    The first close wins; and statements that change the same rows must not wait for each other.
+    The first change of it goes first; and statements that change the same rows must not wait for
+    each other.
     """
-    left = sorted(range(len(asked)), key=lambda place: asked[place].process_id)
+    left = sorted(range(len(process_ids)), key=process_ids.__getitem__)
     while left:
-        first = {asked[place].process_id: place for place in reversed(left)}
-        yield sorted(first.values(), key=lambda place: asked[place].process_id)
+        first = {process_ids[place]: place for place in reversed(left)}
+        yield sorted(first.values(), key=process_ids.__getitem__)
         taken = set(first.values())
         left = [place for place in left if place not in taken]
 

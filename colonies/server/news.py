@@ -38,6 +38,9 @@ RECENT = 5.0
 PER_NOTICE = 45
 """Changes in one notice: PostgreSQL takes less than 8000 bytes, and one needs 170 at most."""
 
+LINGER = 0.1
+"""Seconds that more of a log is kept to oneself: who writes much is told of ten times a second."""
+
 
 class Change(msgspec.Struct, frozen=True, array_like=True):
     """What has become of a process; ``kind`` stands for its runtime type."""
@@ -60,8 +63,9 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one hub says to all others; whoever hears it knows that it is there.
 
     Processes that changed or were deleted, and runtimes that were shut out, by colony; an empty id
-    is all of them. ``recurs`` says that something recurs sooner than the leader may know, ``look``
-    that there was more than can be told, ``wants`` what the others shall tell.
+    is all of them. ``logged`` are processes of whose logs there is more. ``recurs`` says that
+    something recurs sooner than the leader may know, ``look`` that there was more than can be told,
+    ``wants`` what the others shall tell.
     """
 
     hub: str
@@ -73,6 +77,7 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     changed: dict[str, list[Change]] = {}
     shut_out: list[tuple[str, str]] = []
     removed: list[tuple[str, str]] = []
+    logged: list[str] = []
 
 
 class News:
@@ -88,6 +93,7 @@ class News:
         self._unwanted: dict[tuple[str, str], _Noted] = {}
         self._shut_out: dict[tuple[str, str], None] = {}
         self._removed: dict[tuple[str, str], None] = {}
+        self._logged: dict[str, None] = {}
         self._members = self._recurs = self._look = False
         self._told_at = float("-inf")
         self._came = asyncio.Event()
@@ -173,6 +179,16 @@ class News:
             self._removed[colony_id, process_id] = None
             self._stir()
 
+    def log(self, process_id: str) -> None:
+        """Note that there is more of a log; it is told a moment later, as more will come.
+
+        Of more than can be kept, who follows it finds out by itself.
+        """
+        if self.is_wanted and len(self._logged) < MAX_PENDING:
+            if not self._logged:
+                asyncio.get_running_loop().call_later(LINGER, self._came.set)
+            self._logged[process_id] = None
+
     def forget_members(self) -> None:
         """Note that something about runtimes has changed."""
         if self.is_wanted:
@@ -201,6 +217,7 @@ class News:
         self._changed.clear()
         self._shut_out.clear()
         self._removed.clear()
+        self._logged.clear()
         self._members = self._recurs = self._look = False
 
     async def wait(self) -> None:
@@ -237,6 +254,7 @@ class News:
                 changed[key[0]].append(self._changed[key].change)
             notices.append(Notice(hub_id, changed=dict(changed)))
         notices += [Notice(hub_id, removed=part) for part in _parts(list(self._removed))]
+        notices += [Notice(hub_id, logged=part) for part in _parts(list(self._logged))]
         self._forget_told()
         if notices:
             self._told_at = self._clock()

@@ -30,6 +30,7 @@ class Outbox:
         self._is_awaited = False
         self._readable = Event()
         self._roomy = Event()
+        self._empty = Event()
 
     @property
     def is_closed(self) -> bool:
@@ -66,7 +67,15 @@ class Outbox:
         self._bytes -= len(frame)
         if not self._is_full():
             self._roomy.set()
+        if not self._frames:
+            self._empty.set()
         return frame
+
+    async def wait_empty(self) -> None:
+        """Wait until nothing in it waits to be sent, or it is closed."""
+        while self._frames and not self._is_closed:
+            self._empty.clear()
+            await self._empty.wait()
 
     def give_up(self) -> None:
         """Take notice that the frame given last could not be sent."""
@@ -77,6 +86,7 @@ class Outbox:
         """Take nothing more; what is still in it goes out, or is dropped."""
         self._is_closed = True
         self._roomy.set()
+        self._empty.set()
         self._readable.set()
         if discard:
             frames, self._frames = self._frames, []

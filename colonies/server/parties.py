@@ -68,6 +68,9 @@ class Outlet(Protocol):
     def remove(self, colony_id: str, process_id: str) -> None:
         """Take a process that was deleted; none is all of the colony's."""
 
+    def log(self, process_id: str) -> None:
+        """Take a process of whose log there is more."""
+
 
 class Nobody:
     """An outlet where no other hub is."""
@@ -82,6 +85,9 @@ class Nobody:
         """Tell nobody."""
 
     def remove(self, colony_id: str, process_id: str) -> None:
+        """Tell nobody."""
+
+    def log(self, process_id: str) -> None:
         """Tell nobody."""
 
 

@@ -222,6 +222,7 @@ class Peers:
             self._hub.bury(colony_id, process_id)
             if not process_id:
                 self._look_again()  # what is held of the colony's is over
+        self._hub.logs.stir(notice.logged)
         self._take_in(notice.changed)
 
     def _take_in(self, changed: dict[str, list[Change]]) -> None:

@@ -18,16 +18,25 @@ MOST_DAYS = 100_000.0
 
 
 class Keep(msgspec.Struct, frozen=True):
-    """Days that processes are kept after they have ended; 0 is for ever."""
+    """Days that processes are kept after they have ended, and logs since they were said.
+
+    0 is for ever, of logs as long as their processes.
+    """
 
     successful: float
     failed: float
     cancelled: float
+    logs: float = 0
 
     @classmethod
     def of(cls, settings: Settings) -> Keep:
         """Give what the settings say."""
-        return cls(settings.keep_successful, settings.keep_failed, settings.keep_cancelled)
+        return cls(
+            settings.keep_successful,
+            settings.keep_failed,
+            settings.keep_cancelled,
+            settings.keep_logs,
+        )
 
     @property
     def seconds(self) -> dict[State, float]:
@@ -54,6 +63,14 @@ async def sweep(db: Statements, keep: Keep, metrics: Metrics, *, batch: int = SW
             metrics.processes_swept.labels(state.name.lower()).inc(swept)
             is_behind = is_behind or swept >= batch
     return is_behind
+
+
+async def sweep_logs(db: Statements, keep: Keep, *, batch: int = SWEEP_BATCH) -> None:
+    """Delete what was said in logs long enough ago, batch by batch; the rest goes on."""
+    seconds = min(keep.logs, MOST_DAYS) * SECONDS_A_DAY
+    while seconds:
+        if await db.fetch_value("delete_old_log_entries", age=seconds, count=batch) < batch:
+            return
 
 
 async def sweep_orphans(db: Statements) -> None:

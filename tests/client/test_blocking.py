@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from colonies.client import BlockingColonies
 from colonies.core.errors import NotFound
+from colonies.core.log import Append, NewEntry
 from colonies.core.process import State
 
 
@@ -48,6 +49,20 @@ async def test_subscriptions_are_plain_iterators(there, people, server):
 
     await on_a_thread(work)
     assert server.hub._listeners == {}
+
+
+async def test_a_log_is_a_plain_iterator_that_ends_with_it(there, people):
+    def work():
+        with BlockingColonies(there, key=people.runtime) as colonies:
+            submitted = colonies.submit("work", runtime_type="cli")
+            token = colonies.assign_process(timeout=5).attempt_token
+            entry = NewEntry(stream="stdout", offset=0, size=4, text="said")
+            colonies.add_logs([Append(submitted.id, 1, token, [entry])])
+            colonies.close_successful(submitted.id, attempt_token=token)
+            pages = list(colonies.subscribe_logs(submitted.id))
+            return [one.text for page in pages for one in page.entries]
+
+    assert await on_a_thread(work) == ["said"]
 
 
 async def test_another_identity_is_blocking_too(there, people):

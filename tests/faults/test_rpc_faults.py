@@ -19,7 +19,7 @@ from colonies.core.process import State
 from colonies.server.app import make_table
 from colonies.server.call import Door
 from tests.conftest import add_runtime
-from tests.faults import effects, effects_of_recurring, effects_of_workflows
+from tests.faults import effects, effects_of_logs, effects_of_recurring, effects_of_workflows
 from tests.faults.effects import MANY, QUICKLY, Meanwhile, Story, World, closing, reading, releasing
 from tests.faults.effects_of_recurring import reading_cron, reading_generator
 from tests.faults.fault import ALWAYS, Fault, Kind, Message
@@ -196,6 +196,9 @@ EFFECTS: dict[str, Callable[[World], Story]] = {
     "getattributemsg": reading(
         lambda one, _, process: one.get_attribute(process.attributes[0].attribute_id)
     ),
+    "addlogsmsg": effects_of_logs.add_logs,
+    "getlogsmsg": effects_of_logs.get_logs,
+    "subscribelogsmsg": effects_of_logs.subscribe_logs,
     "subscribeprocessmsg": subscribe_process,
     "subscribeprocessesmsg": subscribe_processes,
     "subscribeassignmentsmsg": subscribe_assignments,

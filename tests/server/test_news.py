@@ -122,3 +122,24 @@ async def test_what_comes_alone_is_told_at_once_and_what_follows_is_gathered():
     assert not told(news), "which was nothing"
     now += 3 * PAUSE
     assert not await gathers()
+
+
+async def test_of_logs_it_is_told_a_moment_later_and_once_that_there_is_more(news):
+    ids = [f"{number:064x}" for number in range(100)]
+    for process_id in [*ids, *ids]:
+        news.log(process_id)
+    await news.wait()
+    payloads = news.take(ME)
+    assert max(len(payload.encode()) for payload in payloads) < LARGEST_PAYLOAD
+    notices = [wire.decode(payload, Notice) for payload in payloads]
+    assert [process_id for one in notices for process_id in one.logged] == ids
+    assert news.take(ME) == []
+
+
+async def test_of_logs_nothing_is_kept_that_nobody_wants_nor_too_much(news):
+    for _ in range(MAX_PENDING + 1):
+        news.log(new_id())
+    assert sum(len(one.logged) for one in told(news)) == MAX_PENDING
+    news.meet([])
+    news.log("p")
+    assert news.take(ME) == []

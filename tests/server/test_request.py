@@ -243,15 +243,15 @@ READS = {
     "getprocesshistmsg",
     "getprocessesmsg", "getprocessmsg", "getprocesseventsmsg", "whymsg", "getattributemsg",
     "getprocessgraphmsg", "getprocessgraphsmsg", "getcronmsg", "getcronsmsg", "getgeneratormsg",
-    "getgeneratorsmsg", "resolvegeneratormsg",
+    "getgeneratorsmsg", "resolvegeneratormsg", "getlogsmsg",
 }  # fmt: skip
 
 OF_THE_MOMENT = {
     "renewmsg", "subscribeprocessesmsg", "subscribeprocessmsg", "subscribeassignmentsmsg",
-    "unsubscribemsg", "closeprocessesmsg",
+    "unsubscribemsg", "closeprocessesmsg", "subscribelogsmsg", "addlogsmsg",
 }  # fmt: skip
 """What may be done twice: leases last from the last time, subscriptions belong to a socket, and the
-same end of the same attempt is no other.
+same end of the same attempt is no other; nor is an append of a number that was reached.
 """
 
 SUBMITS = {"submit_processes", "submit_assigned_processes"}
@@ -301,6 +301,8 @@ NOBODYS = {
     "renew_processes", "touch_runtimes",  # signs of life
     "touch_hub", "delete_hub",  # signs of life of hubs
     "delete_request", "delete_old_requests", "delete_ended_processes", "delete_orphans",
+    "add_log_entries",  # the numbers of the appends see to it
+    "delete_old_log_entries",
     "set_schema_version",
     "close_descendants", "release_children", "set_graph_progress",  # with the end of a process
     "set_graphs_started",  # with its start

@@ -82,6 +82,9 @@ OUTCOMES = {
     "deletegeneratormsg":      (404, 403, 200, 200, 403, 404, 404),
     "subscribeprocessesmsg":   (403, 200, 200, 200, 403, 200, 403),
     "subscribeprocessmsg":     (404, 200, 200, 200, 403, 404, 404),
+    "addlogsmsg":              (403, 403, 200, 200, 403, 200, 403),
+    "getlogsmsg":              (404, 200, 200, 200, 403, 404, 404),
+    "subscribelogsmsg":        (404, 200, 200, 200, 403, 404, 404),
     "subscribeassignmentsmsg": (403, 403, 200, 200, 403, 403, 403),
     "unsubscribemsg":          (200, 200, 200, 200, 200, 200, 200),
 }  # fmt: skip
@@ -126,6 +129,7 @@ class World:
                 "specs": [{"conditions": {"colonyid": self.colony}}],
             },
             "closeprocessesmsg": {"ends": [{"processid": self.process}]},
+            "addlogsmsg": {"appends": [{"processid": self.process, "number": 1}]},
             "assignprocessmsg": {"colonyid": self.colony, "timeout": -1},
             "addattributemsg": {"attribute": {"targetid": self.process, "key": new}},
             "submitworkflowspecmsg": {

@@ -12,6 +12,7 @@ from uuid import uuid4
 import msgspec
 
 from colonies.core.errors import Forbidden, Malformed, NotFound
+from colonies.core.log import Count
 from colonies.core.process import Held, Process, State
 from colonies.core.runtime import Runtime
 from colonies.core.subscription import Subscription
@@ -19,6 +20,7 @@ from colonies.core.wire import Int32
 from colonies.server import lifecycle
 from colonies.server.call import Call, Door
 from colonies.server.connection import Connection
+from colonies.server.log_stream import LogStream
 from colonies.server.rpc import Request, rpc
 from colonies.server.rules import (
     any_key,
@@ -150,6 +152,29 @@ async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: 
     if msg.heartbeat:
         connection.expect_heartbeat(msg.heartbeat)
     call.hub.hear(runtime)
+    connection.start(stream.run())
+
+
+class SubscribeLogs(Request):
+    """From which position on."""
+
+    process_id: str
+    position: Count = 0
+
+
+@rpc("subscribelogsmsg", rule=reader_of_process("process_id"), doors=NATIVE)
+async def subscribe_logs(call: Call, msg: SubscribeLogs, process: Process) -> None:
+    """Push the log of a process, page by page as it grows; the last page says that it is over.
+
+    A reader that is slow gets larger pages later, and is never cut off for it.
+    """
+    connection = _connection(call)
+    if connection.has_stream(call.id, call.intent.request):
+        return
+    stream = LogStream(call, connection, process, msg.position)
+    with connection.opening(call.id, stream, call.intent.request):
+        call.hub.listen(stream)
+        call.hub.logs.add(stream)
     connection.start(stream.run())
 
 

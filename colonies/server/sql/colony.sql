@@ -17,6 +17,7 @@ SELECT {colony} FROM colonies ORDER BY name, colony_id;
 -- The colony and all that belongs to it, in one statement.
 WITH {once},
      gone_attributes AS (DELETE FROM attributes WHERE colony_id = :colony_id),
+     {gone_logs_of_colony},
      gone_crons AS (DELETE FROM crons WHERE colony_id = :colony_id),
      gone_generators AS (DELETE FROM generators WHERE colony_id = :colony_id),
      gone_args AS (DELETE FROM generator_args WHERE colony_id = :colony_id),
@@ -27,8 +28,8 @@ WITH {once},
 DELETE FROM colonies WHERE colony_id = :colony_id;
 
 -- part: everything
-colonies, runtimes, functions, processes, attributes, process_graphs, crons, generators,
-generator_args, requests
+colonies, runtimes, functions, processes, attributes, logs, log_entries, process_graphs, crons,
+generators, generator_args, requests
 
 -- name: lock_everything
 -- Nobody else reads or writes until the transaction is over.
@@ -45,6 +46,8 @@ WITH RECURSIVE known (id) AS (
     SELECT ''
     UNION ALL
     SELECT least((SELECT min(colony_id) FROM attributes WHERE colony_id > id),
+                 (SELECT min(colony_id) FROM logs WHERE colony_id > id),
+                 (SELECT min(colony_id) FROM log_entries WHERE colony_id > id),
                  (SELECT min(colony_id) FROM functions WHERE colony_id > id),
                  (SELECT min(colony_id) FROM processes WHERE colony_id > id),
                  (SELECT min(colony_id) FROM process_graphs WHERE colony_id > id),
@@ -57,6 +60,8 @@ WITH RECURSIVE known (id) AS (
     SELECT ARRAY(SELECT id FROM known WHERE id <> ''
                  AND NOT EXISTS (SELECT FROM colonies WHERE colony_id = id)) AS ids
 ), gone_attributes AS (DELETE FROM attributes WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
+   gone_logs AS (DELETE FROM logs WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
+   gone_entries AS (DELETE FROM log_entries WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
    gone_functions AS (DELETE FROM functions WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
    gone_processes AS (DELETE FROM processes WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),
    gone_graphs AS (DELETE FROM process_graphs WHERE colony_id = ANY ((SELECT ids FROM gone)::text[])),

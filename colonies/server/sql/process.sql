@@ -741,13 +741,17 @@ ORDER BY submission_time LIMIT :count;
 
 -- name: delete_process
 WITH {once},
-     gone AS (DELETE FROM attributes WHERE colony_id = :colony_id AND target_id = :process_id)
+     gone AS (DELETE FROM attributes WHERE colony_id = :colony_id AND target_id = :process_id),
+     gone_log AS (DELETE FROM logs WHERE colony_id = :colony_id AND process_id = :process_id),
+     gone_entries AS (DELETE FROM log_entries
+                      WHERE colony_id = :colony_id AND process_id = :process_id)
 DELETE FROM processes WHERE colony_id = :colony_id AND process_id = :process_id;
 
 -- name: delete_all_processes
 -- Gives those that were running, so that their runtimes can be told.
 WITH {once},
      gone_attributes AS (DELETE FROM attributes WHERE colony_id = :colony_id),
+     {gone_logs_of_colony},
      gone_graphs AS (DELETE FROM process_graphs WHERE colony_id = :colony_id),
      gone_processes AS (DELETE FROM processes WHERE colony_id = :colony_id
                         RETURNING process_id, state)

@@ -1,5 +1,5 @@
 -- name: delete_ended_processes
--- Up to :count of those that ended longest ago in one state, with their attributes; gives how many.
+-- Up to :count of those that ended longest ago in one state, with their attributes and logs; gives how many.
 -- By processes_ended, read from its old end in one colony after the other: what is locked is
 -- deleted, and nothing else is read but what is of workflows: that goes with them. SKIP LOCKED lets every hub run this at once.
 WITH due AS MATERIALIZED (
@@ -20,6 +20,10 @@ WITH due AS MATERIALIZED (
          AS one (in_colony, id)
 ), gone_attributes AS (
     DELETE FROM attributes USING chosen WHERE colony_id = in_colony AND target_id = id
+), gone_logs AS (
+    DELETE FROM logs USING chosen WHERE colony_id = in_colony AND process_id = id
+), gone_entries AS (
+    DELETE FROM log_entries USING chosen WHERE colony_id = in_colony AND process_id = id
 ), gone AS (
     DELETE FROM processes USING chosen WHERE colony_id = in_colony AND process_id = id
     RETURNING id
@@ -28,7 +32,7 @@ SELECT count(*) FROM gone;
 
 -- name: delete_ended_graphs
 -- Of the graphs that ended longest ago in one state, so many that they have :count processes, or
--- all; with these and their attributes. Gives how many processes.
+-- all; with these, their attributes and logs. Gives how many processes.
 WITH due AS MATERIALIZED (
     SELECT ended.process_graph_id, ended.members
     FROM colonies CROSS JOIN LATERAL (
@@ -51,5 +55,23 @@ WITH due AS MATERIALIZED (
 ), {gone_with_processes}, gone_graphs AS (
     DELETE FROM process_graphs USING unnest(ARRAY(SELECT process_graph_id FROM oldest)) AS graph_id
     WHERE process_graph_id = graph_id
+)
+SELECT count(*) FROM gone;
+
+-- name: delete_old_log_entries
+-- Up to :count of those said longest ago; what has run for longer goes on with what is left.
+-- SKIP LOCKED lets every hub run this at once.
+WITH due AS MATERIALIZED (
+    SELECT colony_id, process_id, position FROM log_entries
+    WHERE time < now() - make_interval(secs => :age::float)
+    ORDER BY time LIMIT :count::bigint
+    FOR UPDATE SKIP LOCKED
+), chosen AS MATERIALIZED (
+    SELECT * FROM unnest(ARRAY(SELECT colony_id FROM due), ARRAY(SELECT process_id FROM due),
+                         ARRAY(SELECT position FROM due)) AS one (in_colony, id, place)
+), gone AS (
+    DELETE FROM log_entries USING chosen
+    WHERE colony_id = in_colony AND process_id = id AND position = place
+    RETURNING id
 )
 SELECT count(*) FROM gone;

@@ -339,6 +339,16 @@ gone_attributes AS (
     USING unnest(ARRAY(SELECT colony_id FROM chosen), ARRAY(SELECT process_id FROM chosen))
           AS one (in_colony, id)
     WHERE colony_id = in_colony AND target_id = id
+), gone_logs AS (
+    DELETE FROM logs
+    USING unnest(ARRAY(SELECT colony_id FROM chosen), ARRAY(SELECT process_id FROM chosen))
+          AS one (in_colony, id)
+    WHERE colony_id = in_colony AND process_id = id
+), gone_entries AS (
+    DELETE FROM log_entries
+    USING unnest(ARRAY(SELECT colony_id FROM chosen), ARRAY(SELECT process_id FROM chosen))
+          AS one (in_colony, id)
+    WHERE colony_id = in_colony AND process_id = id
 ), gone AS (
     DELETE FROM processes
     USING unnest(ARRAY(SELECT colony_id FROM chosen), ARRAY(SELECT process_id FROM chosen))
