@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
 from colonies.core.function import Function
+from colonies.core.log import Progress, make_progress
 from colonies.core.process import Process, encode_argument
 
 
@@ -49,15 +50,64 @@ def failure(*reasons: str) -> Outcome:
     return Outcome(errors=list(reasons), is_success=False)
 
 
+class Log(Protocol):
+    """Where a job writes what its execution says; see `Job` for what is meant."""
+
+    async def write(self, data: bytes | str, stream: str, offset: int | None) -> None:
+        """Take what comes next in a stream."""
+
+    async def reached(self, stream: str) -> int:
+        """Give how many bytes of a stream have been taken."""
+
+    async def progress(self, progress: Progress) -> None:
+        """Take how far it has come."""
+
+
 class Job:
     """What a plugin may do with the hub while it executes a process."""
 
-    def __init__(self, attribute: Callable[[str, str], Awaitable[None]]) -> None:
+    def __init__(
+        self, attribute: Callable[[str, str], Awaitable[None]], log: Log | None = None
+    ) -> None:
         self._attribute = attribute
+        self._log = log
 
     async def attribute(self, key: str, value: str) -> None:
         """Attach a key and a value to the process; each key once."""
         await self._attribute(key, value)
+
+    async def log(
+        self, data: bytes | str, stream: str = "stdout", *, offset: int | None = None
+    ) -> None:
+        """Add to the log what comes next in a stream, in pieces of any size.
+
+        Returns when it is taken, not when it is sent; that is held up while the hub is slower than
+        the plugin, and whoever waits for this before reading on holds up what it reads from. Bytes
+        need not be UTF-8, nor end with a line. The stream is ``stdout``, ``stderr`` or a name of
+        your own, of up to 32 characters.
+
+        ``offset`` is where in the stream the data begins, in bytes, for those who read files: what
+        the log has already is left out, and what was skipped is marked as such. Raises ValueError
+        for what cannot be a stream or an offset.
+        """
+        if self._log:
+            await self._log.write(data, stream, offset)
+
+    async def logged(self, stream: str = "stdout") -> int:
+        """Give how many bytes of a stream the log of this attempt has: where to go on reading.
+
+        After a restart of the runtime that is what the hub has of it.
+        """
+        return await self._log.reached(stream) if self._log else 0
+
+    async def progress(self, done: float, total: float = 1.0, text: str = "") -> None:
+        """Say how far it has come: a fraction, or ``done`` of ``total``, and where it is at.
+
+        Only the latest counts. Raises ValueError for what is no progress.
+        """
+        progress = make_progress(done, total, text)
+        if self._log:
+            await self._log.progress(progress)
 
 
 class Runtime(ABC):

@@ -10,6 +10,13 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from colonies.core.process import Process
+from runtimes.base import Job
+
+PIPE_PATIENCE = 1.0
+"""Seconds that whoever else holds the pipes of a child that has ended may go on writing."""
+
+LEFT_IN_PIPE = 2 * 1024 * 1024
+"""Bytes that an ended child can have left in a pipe, with what we have read ahead."""
 
 ALWAYS_SEEN = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SHELL")
 
@@ -63,8 +70,8 @@ async def start_child(argv: list[str], env: Mapping[str, str], *, cwd: str | Non
     holds them is gone as well. Raises OSError or ValueError when it cannot be started.
     """
     with ExitStack() as ends:
-        stdout, pipe_stdout, write_stdout = await _pipe(ends)
-        stderr, pipe_stderr, write_stderr = await _pipe(ends)
+        stdout, pipe_stdout, write_stdout = await open_pipe(ends)
+        stderr, pipe_stderr, write_stderr = await open_pipe(ends)
         process = await asyncio.create_subprocess_exec(
             *argv,
             env=env,
@@ -77,7 +84,7 @@ async def start_child(argv: list[str], env: Mapping[str, str], *, cwd: str | Non
     return Child(process, stdout, stderr, (pipe_stdout, pipe_stderr))
 
 
-async def _pipe(ends: ExitStack) -> tuple[asyncio.StreamReader, asyncio.ReadTransport, int]:
+async def open_pipe(ends: ExitStack) -> tuple[asyncio.StreamReader, asyncio.ReadTransport, int]:
     """Give a reader, its pipe, and the end to write to, which is closed with ``ends``."""
     reading, writing = os.pipe()
     ends.callback(os.close, writing)
@@ -109,8 +116,48 @@ def _signal_group(child: asyncio.subprocess.Process, number: signal.Signals) -> 
         os.killpg(child.pid, number)
 
 
+class Telling:
+    """What comes out of pipes, into the log of a job; no faster than that takes it."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._tasks: list[asyncio.Task[None]] = []
+        self._heard = 0
+        self._busy = 0
+
+    def start(self, pipe: asyncio.StreamReader, stream: str, tail: Tail | None = None) -> None:
+        """Read a pipe to its end, into a tail as well if there is one."""
+        self._tasks.append(asyncio.create_task(self._tell(pipe, stream, tail)))
+
+    async def _tell(self, pipe: asyncio.StreamReader, stream: str, tail: Tail | None) -> None:
+        while data := await pipe.read(65536):
+            self._heard += len(data)
+            self._busy += 1
+            if tail:
+                tail.add(data)
+            await self._job.log(data, stream)
+            self._busy -= 1
+
+    async def finish(self) -> None:
+        """Wait until the pipes end, or all is heard that an ended child can have left in them."""
+        before = self._heard
+        while True:
+            _, left = await asyncio.wait(self._tasks, timeout=PIPE_PATIENCE)
+            # Who waits for a pipe has emptied it; who is held up by the log may not have.
+            if not (left and self._busy) or self._heard - before > LEFT_IN_PIPE:
+                break
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+    def stop(self) -> None:
+        """Read nothing more."""
+        for task in self._tasks:
+            task.cancel()
+
+
 class Tail:
-    """The last of what comes out of a pipe."""
+    """The last of what is said."""
 
     def __init__(self, limit: int) -> None:
         """Keep the last ``limit`` bytes."""
@@ -118,13 +165,12 @@ class Tail:
         self._tail = bytearray()
         self._total = 0
 
-    async def read(self, stream: asyncio.StreamReader) -> None:
-        """Read a pipe to its end; what was read is kept if this is cancelled."""
-        while chunk := await stream.read(65536):
-            self._tail += chunk
-            self._total += len(chunk)
-            if len(self._tail) > 2 * self._limit:
-                del self._tail[: -self._limit]
+    def add(self, data: bytes) -> None:
+        """Take what comes next."""
+        self._tail += data
+        self._total += len(data)
+        if len(self._tail) > 2 * self._limit:
+            del self._tail[: -self._limit]
 
     def lines(self) -> list[str]:
         """Give what is kept, by line, as text that can be stored."""

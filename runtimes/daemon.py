@@ -22,6 +22,7 @@ from runtimes.announcement import announce
 from runtimes.base import Outcome, Runtime
 from runtimes.delivery import Delivery
 from runtimes.execution import Execution, Stop
+from runtimes.logs import Logs
 from runtimes.loop import Abandoned, LoopThread
 from runtimes.membership import APPROVAL_PERIOD, Membership
 from runtimes.outcomes import Kept, Outcomes
@@ -67,6 +68,7 @@ class Daemon:
         self._habits = habits
         self._thread = LoopThread("plugin", patience=CLEAN_UP)
         self._delivery = Delivery(colonies, outcomes)
+        self._logs = Logs(colonies)
         self._kept: list[Kept] = []
         self._functions: list[Function] = []
         self._running: dict[Execution, asyncio.Task[None]] = {}
@@ -94,11 +96,13 @@ class Daemon:
                 async with asyncio.TaskGroup() as tasks:
                     taking = tasks.create_task(self._take_work(tasks))
                     beating = tasks.create_task(self._beat())
+                    telling = tasks.create_task(self._logs.run())
                     await self._stopping.wait()
                     logger.info("runtime draining", running=len(self._running))
                     taking.cancel()
                     await self._finish()
                     beating.cancel()
+                    telling.cancel()
             finally:
                 await self._close()
         logger.info("runtime stopped")
@@ -187,6 +191,7 @@ class Daemon:
             plugin=self._plugin,
             thread=self._thread,
             delivery=self._delivery,
+            logs=self._logs,
             outcome=outcome,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import structlog
@@ -42,15 +43,23 @@ class Delivery:
         """Leave on disk, for the next start, what the hub does not take now."""
         self._is_over.set()
 
-    async def deliver(self, process: Process, outcome: Outcome, *, is_kept: bool = False) -> None:
+    async def deliver(
+        self,
+        process: Process,
+        outcome: Outcome,
+        *,
+        first: Callable[[], Awaitable[None]] | None = None,
+        is_kept: bool = False,
+    ) -> None:
         """Have an outcome recorded, or refused; leave it on disk when told to give up.
 
-        ``is_kept`` says that it is on disk already.
+        What is awaited ``first`` may take long: it counts as a part of it. ``is_kept`` says that
+        the outcome is on disk already.
         """
         outcome = _storable(outcome)
         kept = Kept.of(process, outcome)
         async with asyncio.TaskGroup() as tasks:
-            closing = tasks.create_task(self._close(process, outcome))
+            closing = tasks.create_task(self._close(process, outcome, first))
             giving_up = tasks.create_task(self._is_over.wait())
             await asyncio.wait({closing}, timeout=KEEP_AFTER)
             if not closing.done():
@@ -73,10 +82,14 @@ class Delivery:
         except (ColoniesError, TimeoutError) as error:
             log.warning("process not released", error=str(error) or "no answer in time")
 
-    async def _close(self, process: Process, outcome: Outcome) -> None:
+    async def _close(
+        self, process: Process, outcome: Outcome, first: Callable[[], Awaitable[None]] | None
+    ) -> None:
         """Close a process, however long the hub is away; the same close twice is harmless."""
         log = logger.bind(process=process.process_id)
         try:
+            if first:
+                await first()
             async with self._turns:
                 await self._say(process, outcome)
             log.info("process closed", is_success=outcome.is_success, errors=outcome.errors)

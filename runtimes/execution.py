@@ -8,14 +8,17 @@ runtime leaves, and then there is nothing to say but, in the last case, that oth
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from enum import IntEnum
 
 import structlog
 
 from colonies.client import Colonies
+from colonies.core.log import Progress
 from colonies.core.process import Held, Process
 from runtimes.base import Job, Outcome, Runtime, failure
-from runtimes.delivery import Delivery
+from runtimes.delivery import GOODBYE, Delivery
+from runtimes.logs import AttemptLog, Logs
 from runtimes.loop import Abandoned, LoopThread
 
 logger = structlog.get_logger()
@@ -37,6 +40,23 @@ _TEXTS = {
 }
 
 
+class _LogFromThere:
+    """The log of an attempt, as it is written to on the plugin's loop."""
+
+    def __init__(self, log: AttemptLog, thread: LoopThread) -> None:
+        self._log = log
+        self._thread = thread
+
+    async def write(self, data: bytes | str, stream: str, offset: int | None) -> None:
+        await self._thread.run_back(self._log.write(data, stream, offset))
+
+    async def reached(self, stream: str) -> int:
+        return await self._thread.run_back(self._log.reached(stream))
+
+    async def progress(self, progress: Progress) -> None:
+        await self._thread.run_back(self._log.progress(progress))
+
+
 class Execution:
     """One attempt at a process, from its assignment until nothing is left to be said about it."""
 
@@ -48,15 +68,22 @@ class Execution:
         plugin: Runtime,
         thread: LoopThread,
         delivery: Delivery,
+        logs: Logs,
         outcome: Outcome | None = None,
+        is_resumed: bool = False,
     ) -> None:
-        """Take what there is to do, or the kept ``outcome`` of what was done by another start."""
+        """Take what there is to do, or the kept ``outcome`` of what was done by another start.
+
+        One that another start began and this one goes on with ``is_resumed``: so is its log.
+        """
         self.process = process
         self.held = Held(process_id=process.process_id, attempt_token=process.attempt_token)
         self._colonies = colonies
         self._plugin = plugin
         self._thread = thread
         self._delivery = delivery
+        self._logs = logs
+        self._is_resumed = is_resumed
         self._kept = outcome
         self._reason: Stop | None = None
         self._text = ""
@@ -87,7 +114,14 @@ class Execution:
             await self._delivery.deliver(self.process, self._kept, is_kept=True)
             return
         self._log.info("process started")
-        outcome = await self._work()
+        said = self._logs.open(self.process, is_resumed=self._is_resumed)
+        try:
+            await self._see_to_its_end(said)
+        finally:
+            said.close()
+
+    async def _see_to_its_end(self, said: AttemptLog) -> None:
+        outcome = await self._work(said)
         if self._is_abandoned:
             return  # the plugin may be at it still: nobody else shall be, until the lease is over
         if outcome is None:
@@ -95,14 +129,17 @@ class Execution:
             if self._reason is Stop.CANCELLED:
                 outcome = failure(self._text)
         if outcome:
-            await self._delivery.deliver(self.process, outcome)
+            await self._delivery.deliver(self.process, outcome, first=said.finish)
         elif self._reason is Stop.LEAVING:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE):
+                    await said.finish()
             await self._delivery.release(self.process)
 
-    async def _work(self) -> Outcome | None:
+    async def _work(self, said: AttemptLog) -> Outcome | None:
         """Have the plugin execute; gives None when it was stopped without an outcome."""
         async with asyncio.TaskGroup() as tasks:
-            working = tasks.create_task(self._execute())
+            working = tasks.create_task(self._execute(said))
             ending = tasks.create_task(self._end_when_told(working))
             await asyncio.wait({working})
             ending.cancel()
@@ -110,11 +147,10 @@ class Execution:
             return working.result()
         return None if self.is_stopping else failure("the execution cancelled itself")
 
-    async def _execute(self) -> Outcome | None:
+    async def _execute(self, said: AttemptLog) -> Outcome | None:
+        job = Job(self._attribute, _LogFromThere(said, self._thread))
         try:
-            outcome = await self._thread.run(
-                self._plugin.execute, self.process, Job(self._attribute)
-            )
+            outcome = await self._thread.run(self._plugin.execute, self.process, job)
         except Abandoned:
             self._is_abandoned = True
             self._log.warning("process abandoned", error="the plugin does not end it")

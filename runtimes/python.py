@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +19,13 @@ import structlog
 from colonies.core.function import Function
 from colonies.core.process import Process
 from runtimes.base import Help, Job, Outcome, Runtime, failure
-from runtimes.child import child_environment, end_group, inherited_environment
+from runtimes.child import (
+    Telling,
+    child_environment,
+    end_group,
+    inherited_environment,
+    open_pipe,
+)
 
 logger = structlog.get_logger()
 
@@ -90,7 +98,6 @@ class Python(Runtime):
 
     async def execute(self, process: Process, job: Job) -> Outcome:
         """Call the function; an exception is a failure with its text."""
-        del job
         module = process.spec.func.partition(":")[0]
         if not self._allows(module):
             return failure(f"func: module {module!r} is not allowed here")
@@ -102,7 +109,7 @@ class Python(Runtime):
         self._busy[_attempt(process)] = interpreter
         is_fit = False
         try:
-            outcome = await interpreter.call(process, environment)
+            outcome = await interpreter.call(process, environment, job)
             is_fit = interpreter.is_fit
         finally:
             del self._busy[_attempt(process)]
@@ -121,27 +128,32 @@ class Python(Runtime):
 
 
 class _Interpreter:
-    """A child that answers one JSON line with another; its prints go to our standard error."""
+    """A child that answers one JSON line with another; what a call prints goes to its log."""
 
-    def __init__(self, child: asyncio.subprocess.Process) -> None:
+    def __init__(self, child: asyncio.subprocess.Process, parcels: socket.socket) -> None:
         self._child = child
+        self._parcels = parcels
         self._is_interrupted = False
 
     @classmethod
     async def start(cls, path: list[str]) -> _Interpreter:
         # The child's first act is to make room for a function's own prints; see python_child.
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "runtimes.python_child",
-            *path,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if "PRVKEY" not in name},
-            start_new_session=True,
-            limit=64 * 1024 * 1024,
-        )
-        return cls(child)
+        parcels, theirs = socket.socketpair()
+        with theirs:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "runtimes.python_child",
+                str(theirs.fileno()),
+                *path,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                env={name: value for name, value in os.environ.items() if "PRVKEY" not in name},
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                limit=64 * 1024 * 1024,
+            )
+        return cls(child, parcels)
 
     @property
     def is_fit(self) -> bool:
@@ -155,18 +167,19 @@ class _Interpreter:
         with suppress(ProcessLookupError):
             self._child.send_signal(signal.SIGINT)
 
-    async def call(self, process: Process, environment: dict[str, str]) -> Outcome:
+    async def call(self, process: Process, environment: dict[str, str], job: Job) -> Outcome:
         spec = process.spec
-        reply = await self._ask(
-            {
-                "func": spec.func,
-                "args": spec.args,
-                "kwargs": spec.kwargs,
-                "in": process.input,
-                "in_by_parent": process.input_by_parent,
-                "env": environment,
-            }
-        )
+        request = {
+            "func": spec.func,
+            "args": spec.args,
+            "kwargs": spec.kwargs,
+            "in": process.input,
+            "in_by_parent": process.input_by_parent,
+            "env": environment,
+        }
+        async with self._telling(job) as telling:
+            reply = await self._ask(request, job)
+            await telling.finish()
         if isinstance(reply, int):
             if self._is_interrupted:
                 raise asyncio.CancelledError  # it ended as it was asked to
@@ -183,23 +196,43 @@ class _Interpreter:
             logger.warning("functions not announced", error=error)
         return msgspec.convert(reply["functions"], list[Function])
 
-    async def _ask(self, request: dict[str, Any]) -> dict[str, Any] | int:
-        """Give the answer, or the exit code if it ends without one."""
+    @asynccontextmanager
+    async def _telling(self, job: Job) -> AsyncIterator[Telling]:
+        """Give the child pipes for what a call prints, and have that told."""
+        telling = Telling(job)
+        with ExitStack() as stack:
+            with ExitStack() as ends:
+                writing = []
+                for name in ("stdout", "stderr"):
+                    reader, pipe, end = await open_pipe(ends)
+                    stack.callback(pipe.close)
+                    writing.append(end)
+                    telling.start(reader, name)
+                stack.callback(telling.stop)
+                with suppress(OSError):  # it has gone: its answer will say so
+                    socket.send_fds(self._parcels, [b"!"], writing)
+            yield telling
+
+    async def _ask(self, request: dict[str, Any], job: Job | None = None) -> dict[str, Any] | int:
+        """Give the answer, or the exit code if it ends without one; tell of progress before."""
         stdin, stdout = self._child.stdin, self._child.stdout
         if stdin is None or stdout is None:
             raise RuntimeError("the interpreter has no pipes")
         try:
             stdin.write(json.dumps(request).encode() + b"\n")
             await stdin.drain()
-            answer = await stdout.readline()
+            while answer := await stdout.readline():
+                reply: dict[str, Any] = json.loads(answer)
+                if "done" not in reply:
+                    return reply
+                if job:
+                    await job.progress(**reply)
         except ConnectionError:
-            answer = b""
-        if not answer:
-            return await self._child.wait()
-        reply: dict[str, Any] = json.loads(answer)
-        return reply
+            pass
+        return await self._child.wait()
 
     async def end(self, grace: float) -> None:
+        self._parcels.close()
         await end_group(self._child, grace)
 
 

@@ -1,9 +1,10 @@
 """The inside of the `python` runtime's child: calls functions, one JSON line each.
 
 A request is ``{"func", "args", "kwargs", "in", "in_by_parent", "env"}``, the answer ``{"output",
-"errors"}``; or it is ``{"modules", "env"}``, and the answer the ``functions`` that they offer and
-the ``errors``. Both pipes are taken away from the functions first: they read nothing, and print to
-standard error.
+"errors"}``, perhaps after some ``{"done", "total", "text"}`` of its progress; or it is
+``{"modules", "env"}``, and the answer the ``functions`` that they offer and the ``errors``. Both
+pipes are taken away from the functions first: they read nothing, and what they print goes, call by
+call, into pipes that come with the request over a socket, whose number is the first argument.
 An interrupt (SIGINT) is for the function; if it does not say otherwise, the child ends with it.
 """
 
@@ -12,16 +13,21 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import io
 import json
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import msgspec
 
 from colonies.core.process import encode_argument
+from runtimes.context import LISTENER
 from runtimes.inputs import Inputs
 from runtimes.signatures import functions_of, values_for
 
@@ -34,17 +40,30 @@ def main() -> None:
     # Whoever starts us may ignore interrupts, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        sys.path[:0] = sys.argv[1:]
+        parcels = socket.socket(fileno=int(sys.argv[1]))
+        parcels.set_inheritable(False)
+        sys.path[:0] = sys.argv[2:]
         requests, answers = _take_pipes()
+        telling = threading.Lock()
+
+        def tell(answer: dict[str, Any]) -> None:
+            with telling:
+                answers.write(json.dumps(answer) + "\n")
+                answers.flush()
+
+        LISTENER.set(lambda progress: tell(msgspec.to_builtins(progress)))
         for line in requests:
             request = json.loads(line)
             os.environ.clear()
             os.environ.update(request["env"])
-            answer = json.dumps(_describe(request) if "modules" in request else _answer(request))
+            if "modules" in request:
+                answer = _describe(request)
+            else:
+                with _output_of_its_own(parcels):
+                    answer = _answer(request)
             # An answer is whole or not there.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            answers.write(answer + "\n")
-            answers.flush()
+            tell(answer)
             signal.signal(signal.SIGINT, signal.default_int_handler)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(INTERRUPTED)
@@ -56,7 +75,28 @@ def _take_pipes() -> tuple[TextIO, TextIO]:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # who follows the log waits for each line
     return requests, answers
+
+
+@contextmanager
+def _output_of_its_own(parcels: socket.socket) -> Iterator[None]:
+    """Have what is printed meanwhile, by this process or another, go to whoever has called."""
+    _, (out, err), *_ = socket.recv_fds(parcels, 1, 2)
+    usual = os.dup(2)
+    try:
+        for pipe, descriptor in ((out, 1), (err, 2)):
+            os.dup2(pipe, descriptor)
+            os.close(pipe)
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # a function may leave anything in their place
+                stream.flush()
+        os.dup2(usual, 1)
+        os.dup2(usual, 2)
+        os.close(usual)
 
 
 def _answer(request: dict[str, Any]) -> dict[str, list[str]]:

@@ -7,10 +7,7 @@ from typing import Annotated
 
 from colonies.core.process import Process, decode_argument
 from runtimes.base import Help, Job, Outcome, Runtime, failure
-from runtimes.child import Child, Tail, child_environment, end_group, start_child
-
-PIPE_PATIENCE = 1.0
-"""Seconds that a finished command's own children may go on holding its pipes."""
+from runtimes.child import Child, Tail, Telling, child_environment, end_group, start_child
 
 
 class Shell(Runtime):
@@ -34,7 +31,6 @@ class Shell(Runtime):
 
     async def execute(self, process: Process, job: Job) -> Outcome:
         """Run the command; exit code 0 is success."""
-        del job
         argv = self._argv(process)
         if not argv[0]:
             return failure("func: expected a program")
@@ -44,7 +40,7 @@ class Shell(Runtime):
         except (OSError, ValueError) as error:
             return failure(f"cannot start {argv[0][:200]!r}: {str(error)[:1000]}")
         try:
-            return await self._follow(child)
+            return await self._follow(child, job)
         finally:
             await asyncio.shield(end_group(child.process, self.grace))
 
@@ -52,15 +48,17 @@ class Shell(Runtime):
         words = [process.spec.func, *(_word(text) for text in process.spec.args)]
         return ["/bin/sh", "-c", " ".join(words)] if self.settings.allow_shell else words
 
-    async def _follow(self, child: Child) -> Outcome:
+    async def _follow(self, child: Child, job: Job) -> Outcome:
         output, complaint = (Tail(self.settings.max_output) for _ in range(2))
-        reading = asyncio.gather(output.read(child.stdout), complaint.read(child.stderr))
+        telling = Telling(job)
+        telling.start(child.stdout, "stdout", output)
+        telling.start(child.stderr, "stderr", complaint)
         try:
             code = await child.process.wait()
             # Who took the pipes along into a group of its own is not waited for.
-            await asyncio.wait({reading}, timeout=PIPE_PATIENCE)
+            await telling.finish()
         finally:
-            reading.cancel()
+            telling.stop()
             child.close()
         if code != 0:
             return failure(_ending(code), *complaint.lines(), *output.lines())

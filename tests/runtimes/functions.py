@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from runtimes import context
 from runtimes.inputs import Inputs
 
 
@@ -129,3 +131,13 @@ def stubborn_once(folder):
 
 
 not_callable = 1
+
+
+def talk(count):
+    log = logging.getLogger("talk")
+    for number in range(count):
+        sys.stdout.write(f"line {number}\n")
+        log.warning("logged %d", number)
+        context.progress(number + 1, count, f"at {number}")
+    subprocess.run(["sh", "-c", "echo from a child"], check=True)
+    sys.stdout.write("no end")
