@@ -12,14 +12,16 @@ from enum import IntEnum
 from itertools import takewhile
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -75,11 +77,27 @@ class Bar(Progress):
         self._drawn = drawn
         self._task = task
 
-    def __call__(self, done: int = 0, text: str = "") -> None:
+    def __call__(self, done: float = 0, text: str = "", total: float | None = None) -> None:
         """Draw how far it is."""
+        self.is_measured = self.is_measured or total is not None
         self._drawn.update(
-            self._task, completed=done, description=printable(text) if text else None
+            self._task,
+            completed=done if done or total else None,
+            total=total,
+            description=printable(text) if text else None,
         )
+
+
+class OnceKnown(ProgressColumn):
+    """A column that is empty as long as nobody knows of how much it is."""
+
+    def __init__(self, column: ProgressColumn) -> None:
+        super().__init__()
+        self._column = column
+
+    def render(self, task: Task) -> RenderableType:
+        """Draw it, or nothing."""
+        return Text("") if task.total is None else self._column(task)
 
 
 @contextmanager
@@ -89,7 +107,9 @@ def bar(text: str, total: int | None) -> Iterator[Progress]:
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
     ]
-    if total is not None:
+    if total is None:
+        columns += [OnceKnown(BarColumn()), OnceKnown(TaskProgressColumn())]
+    else:
         columns += [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with Bars(*columns, TimeElapsedColumn(), console=_console(stderr=True), transient=True) as bars:
         yield Bar(bars, bars.add_task(text, total=total))

@@ -95,12 +95,17 @@ def table(items: Sequence[T], *columns: str) -> Answer[Sequence[T]]:
     return Answer(items, _plain(found), table=found)
 
 
-def view(item: T, instead: Mapping[str, Sequence[str]] | None = None) -> Answer[T]:
+def view(
+    item: T,
+    instead: Mapping[str, Sequence[str]] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Answer[T]:
     """Answer with one thing: a line a field, by its path in the JSON; empty ones are left out.
 
     Fields that are of little use to people as they are may be said in other words (``instead``).
+    What ``more`` there is to be seen comes after them.
     """
-    found = Table(list(_fields(item, instead=instead or {})))
+    found = Table([*_fields(item, instead=instead or {}), *(more or {}).items()])
     return Answer(item, _plain(found), table=found)
 
 
@@ -151,9 +156,11 @@ class Progress:
     """How far something is, shown or not; call it with what is done, and what is to be said."""
 
     is_shown = False
+    is_measured = False
+    """Whether it was said of how much it is, and so whatever else there is to say."""
 
-    def __call__(self, done: int = 0, text: str = "") -> None:
-        """Tell how far it is."""
+    def __call__(self, done: float = 0, text: str = "", total: float | None = None) -> None:
+        """Tell how far it is, of a total that was not known before."""
 
 
 @contextmanager
@@ -177,10 +184,10 @@ def width_of_answer() -> int | None:
     return shutil.get_terminal_size().columns if looks_at_answer() else None
 
 
-def say(text: str) -> None:
-    """Print a part of the answer at once."""
+def say(text: str, *, end: str = "\n", is_raw: bool = False) -> None:
+    """Print a part of the answer at once; one that ``is_raw`` keeps its colours in a pipe too."""
     try:
-        click.echo(text)
+        click.echo(f"{text}{end}", nl=False, color=is_raw or None)
     except BrokenPipeError:
         # Whoever read has left. So do we, and the flush at exit shall not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -239,6 +246,16 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def steady(text: str) -> str:
+    """Give text as it is, but where people look without what steers the terminal.
+
+    Ends of lines, tabs and returns to the beginning of a line are left to it.
+    """
+    if not is_terminal(sys.stdout):
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t\r" else repr(one)[1:-1] for one in text)
 
 
 async def confirm_deletion(question: str) -> None:

@@ -14,6 +14,7 @@ import click
 from colonies.cli import output, submitting
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, completing, functions, processes, runtimes
+from colonies.cli.log import Printer, Wanted, drawn, progress_of, read_log
 from colonies.cli.output import Answer
 from colonies.cli.spec import make_spec, read_pairs, read_spec, read_specs
 from colonies.cli.status import Status, status_of
@@ -126,8 +127,48 @@ async def get(
     found = await session.read(lambda hub: hub.get_process(process_id))
     if only_output:
         return Answer(found.output, found.output)
-    shown = output.view(found)
-    return Answer(found, shown.lines, table=shown.table)
+    progress = await session.read(lambda hub: progress_of(hub, process_id))
+    said = {"progress": drawn(progress)} if progress.is_known else {}
+    return output.view(found, more=said)
+
+
+@process.command("logs")
+@click.argument("process_id", cls=Id, listing=processes)
+@click.option("--follow", "-f", is_flag=True, help="Go on until the process has ended.")
+@click.option("--stream", metavar="NAME", help="Only this one, such as stdout or stderr.")
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Only what this one has said.")
+@click.option("--since", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+              help="Only what was said in the last so many seconds.")  # fmt: skip
+@click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last so many lines.")
+@click.option("--json", "in_json", is_flag=True, help="A text of the log in JSON on each line.")
+async def logs(
+    session: Session,
+    process_id: str,
+    *,
+    follow: bool,
+    stream: str | None,
+    attempt: int | None,
+    since: float | None,
+    tail: int | None,
+    in_json: bool,
+) -> None:
+    """Print what a process has said: all of its streams and attempts, in the order they were heard.
+
+    What is not there any more, and where another attempt begins, is told on standard error. For the
+    colony's runtimes and its owner.
+    """
+    wanted = Wanted(stream=stream, attempt=attempt, seconds=since or 0.0, tail=tail)
+    printer = Printer(in_json=in_json, is_whole=tail is None and since is None)
+
+    async def tell(hub: Colonies) -> None:
+        async for entries in read_log(hub, process_id, wanted, follow=follow):
+            for entry in entries:
+                printer.show(entry)
+
+    try:
+        await session.read(tell)
+    finally:
+        printer.end_line()
 
 
 @process.command("ls", is_list=True)

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from colonies.cli import output
+from colonies.cli.log import follow_progress
 from colonies.cli.output import Answer, printable
 from colonies.cli.status import Status
 from colonies.core.errors import ColoniesError, DeadlineExceeded, TimedOut
 from colonies.core.explanation import Explanation
+from colonies.core.log import Progress
 from colonies.core.process import Process, State
 
 if TYPE_CHECKING:
@@ -58,9 +60,11 @@ async def wait_for_end(hub: Colonies, process_id: str, patience: Patience) -> Pr
         with output.progress("waiting for its end") as progress:
 
             async def explain() -> None:
-                progress(text=standing(await hub.why(process_id)))
+                said = standing(await hub.why(process_id))
+                if not progress.is_measured:
+                    progress(text=said)
 
-            async with meanwhile(explain, progress):
+            async with meanwhile(explain, progress), _gauged(hub, process_id, progress):
                 return await hub.wait_for(process_id, patience.left)
     except DeadlineExceeded:
         raise
@@ -134,6 +138,27 @@ async def meanwhile(
             pause = LATER_LOOKS
 
     task = asyncio.ensure_future(go_on())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@asynccontextmanager
+async def _gauged(hub: Colonies, process_id: str, progress: output.Progress) -> AsyncIterator[None]:
+    """Show meanwhile, to whoever looks, how far the process says that it has come."""
+
+    def tell(said: Progress) -> None:
+        text = f"running: {said.text}" if said.text else "running"
+        progress(said.done / said.total, text, 1.0)
+
+    async def follow() -> None:
+        if progress.is_shown:
+            with suppress(ColoniesError):  # a bar is nothing to fail by
+                await follow_progress(hub, process_id, tell)
+
+    task = asyncio.ensure_future(follow())
     try:
         yield
     finally:

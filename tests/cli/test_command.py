@@ -36,7 +36,7 @@ PRINTING = {
     ("function", "ls"), ("function", "get"),
     ("process", "submit"), ("process", "run"), ("process", "wait"), ("process", "get"),
     ("process", "ls"), ("process", "assign"), ("process", "why"), ("process", "history"),
-    ("process", "cancel"),
+    ("process", "cancel"), ("process", "logs"),
     ("workflow", "submit"), ("workflow", "get"), ("workflow", "ls"), ("workflow", "wait"),
     ("workflow", "cancel"), ("workflow", "rescue"),
     ("cron", "add"), ("cron", "ls"), ("cron", "get"), ("cron", "run"), ("cron", "next"),
