@@ -24,6 +24,7 @@ PARTS = (
     "workflow",
     "idle",
     "fanout",
+    "logs",
     "slow",
     "fairness",
     "growth",
