@@ -34,6 +34,7 @@ COLONY = "c" * 64
 
 # What each method is called with; the names are those of its parameters.
 ARGUMENTS: dict[str, Any] = {
+    "request": "r" * 22,
     "colony_id": COLONY,
     "name": "ours",
     "runtime": Runtime(runtime_id="f" * 64, colony_id=COLONY),
@@ -180,8 +181,8 @@ class Subscriber:
 
     def forget(self, name) -> None: ...
 
-    def make_stream(self, payload_type, fields, key, *, make=None):
-        del make
+    def make_stream(self, payload_type, fields, key, *, make=None, request=""):
+        del make, request
         return payload_type, fields, key
 
     async def subscribe(self, stream, timeout) -> None:

@@ -349,14 +349,16 @@ class Colonies(Functions, Workflows, Crons, Generators, Logs):
         self,
         colony_id: str = "",
         *,
-        credit: int,
+        credit: int | Callable[[], int],
         heartbeat: float = 0,
         holding: Callable[[], list[Held]] | None = None,
+        request: str = "",
     ) -> Changes:
-        """Be given processes, ``credit`` at once at most.
+        """Be given processes, ``credit`` at once at most; `Changes.ask_again` after it changed.
 
         ``holding`` says which are still held, when the socket was lost: the others go to somebody
-        else at once. ``heartbeat`` promises a message at least so often, in seconds.
+        else at once. ``heartbeat`` promises a message at least so often, in seconds. A ``request``
+        that was kept makes it the subscription of another life, of which that is said as well.
         """
         is_first = True
 
@@ -367,9 +369,9 @@ class Colonies(Functions, Workflows, Crons, Generators, Logs):
 
         changes = await self._subscribe(
             "subscribeassignmentsmsg",
-            late={"holding": held},
+            request=request,
+            late={"holding": held, "credit": credit if callable(credit) else lambda: credit},
             colony_id=self._colony(colony_id),
-            credit=credit,
             heartbeat=heartbeat,
             together=True,
         )

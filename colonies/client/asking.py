@@ -49,9 +49,11 @@ class Asking(Closing):
         payload_type: str,
         *,
         late: Mapping[str, Callable[[], Any]] | None = None,
+        request: str = "",
         **fields: Any,
     ) -> Changes:
-        return Changes(self, await self._open_stream(payload_type, late=late, **fields))
+        stream = await self._open_stream(payload_type, late=late, request=request, **fields)
+        return Changes(self, stream)
 
     async def _open_stream(
         self,
@@ -59,6 +61,7 @@ class Asking(Closing):
         *,
         late: Mapping[str, Callable[[], Any]] | None = None,
         make: Callable[[str], Stream] = Stream,
+        request: str = "",
         **fields: Any,
     ) -> Stream:
         """Subscribe, and give the stream."""
@@ -67,7 +70,9 @@ class Asking(Closing):
         def current() -> dict[str, Any]:
             return _wired(fields) | {name: get() for name, get in (late or {}).items()}
 
-        stream = connection.make_stream(payload_type, current, self._key(), make=make)
+        stream = connection.make_stream(
+            payload_type, current, self._key(), make=make, request=request
+        )
         patience = self.settings.try_timeout
         try:
             await self._insist(lambda left: connection.subscribe(stream, min(left, patience)))
@@ -88,6 +93,11 @@ class Asking(Closing):
             with suppress(ConnectionLost, TimeoutError):  # it went with the socket
                 async with asyncio.timeout(GOODBYE_TIMEOUT):
                     await self._call(msgspec.Raw, "unsubscribemsg", subscription=stream.name)
+
+    async def ask_again(self, stream: Stream) -> None:
+        """Send a subscription once more, if it is there; a reconnect does that by itself."""
+        if self._connection().is_subscribed(stream):
+            await self._connection().subscribe(stream, self.settings.try_timeout)
 
     def _connection(self) -> Connection:
         if not isinstance(self._transport, Connection):

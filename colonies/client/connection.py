@@ -161,10 +161,11 @@ class Connection(Closing):
         key: PrivateKey,
         *,
         make: Callable[[str], Stream] = Stream,
+        request: str = "",
     ) -> Stream:
         """Make a stream for `subscribe`; ``fields`` is asked anew each time it is subscribed."""
         stream = make(f"s{next(self._ids)}")
-        request = new_request_id()
+        request = request or new_request_id()
 
         async def send() -> None:
             websocket = await self._open()

@@ -44,6 +44,10 @@ class Changes(Closing):
         """End the subscription; may be called twice."""
         await self._asking.end_subscription(self._stream)
 
+    async def ask_again(self) -> None:
+        """Say anew what was asked for, such as how much work there is room for."""
+        await self._asking.ask_again(self._stream)
+
     def unread(self) -> list[Process]:
         """Give what had been pushed already and nobody has read."""
         return self._stream.take_unread()

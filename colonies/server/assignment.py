@@ -158,6 +158,11 @@ class Assigner:
         """Give the colony whose processes are held."""
         return self._runtime.colony_id
 
+    def set_credit(self, credit: int) -> None:
+        """Assign up to so many at once from now on."""
+        self._credit = credit
+        self._stir()
+
     def makes(self, attempt: lifecycle.Assignment) -> bool:
         """Whether this very attempt is held here."""
         is_ours = attempt.runtime_id == self._runtime.runtime_id

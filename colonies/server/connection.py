@@ -159,6 +159,10 @@ class Connection(Peer):
         """Whether this very request has opened a stream here that is still open."""
         return bool(request) and self._requests.get(name) == request
 
+    def stream(self, name: str) -> Stream | None:
+        """Give an open stream by its name."""
+        return self._streams.get(name)
+
     def open_stream(self, name: str, stream: Stream, request: str = "") -> None:
         """Keep a stream under the name its pushes carry, until it is stopped or the socket goes."""
         if self.is_gone:

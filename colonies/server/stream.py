@@ -79,6 +79,10 @@ class AssignmentStream:
             tell=self.tell,
         )
 
+    def set_credit(self, credit: int) -> None:
+        """Let the runtime hold so many from now on; what it holds already it keeps."""
+        self._assigner.set_credit(credit)
+
     def hold(self, attempts: list[Held]) -> None:
         """Count attempts that the runtime brought along against its credit."""
         for held in attempts:

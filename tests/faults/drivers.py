@@ -71,12 +71,13 @@ class Recorded(Colonies):
         self,
         colony_id: str = "",
         *,
-        credit: int,
+        credit: int | Callable[[], int],
         heartbeat: float = 0,
         holding: Callable[[], list[Held]] | None = None,
+        request: str = "",
     ) -> Changes:
         work = await super().subscribe_assignments(
-            colony_id, credit=credit, heartbeat=heartbeat, holding=holding
+            colony_id, credit=credit, heartbeat=heartbeat, holding=holding, request=request
         )
         return Seen(work, self.journal)
 

@@ -6,6 +6,7 @@ import socket as sockets
 import pytest
 from msgspec.structs import replace
 
+from colonies.client import connect
 from colonies.core.envelope import open_reply
 from colonies.core.errors import Malformed, Unavailable
 from colonies.core.process import Held, Process, State
@@ -78,6 +79,34 @@ async def test_no_more_is_pushed_than_the_credit_and_a_close_gives_it_back(
     assert (await socket.pushed()).process_id == ids[3]
     assert await socket.pushes_so_far(people.runtime) == []
     assert (await member.get_colony_stats()).waiting_processes == 1
+
+
+async def test_a_credit_can_be_changed_while_it_is_subscribed(member):
+    """More of it brings more at once; less of it takes nothing away."""
+    credit = [1]
+    ids = [await submit(member) for _ in range(4)]
+    async with await member.subscribe_assignments(credit=lambda: credit[0]) as work:
+        assert (await anext(work)).process_id == ids[0]
+        credit[0] = 3
+        await work.ask_again()
+        assert [(await anext(work)).process_id for _ in range(2)] == ids[1:3]
+        credit[0] = 2
+        await work.ask_again()
+        await member.close_successful(ids[0])
+        assert (await member.get_process(ids[3])).state is State.WAITING
+        await member.close_successful(ids[1])
+        assert (await anext(work)).process_id == ids[3]
+
+
+async def test_another_life_gets_back_what_was_pushed_and_it_never_heard_of(member, client, people):
+    """By the request of the first one's subscription, which it has kept."""
+    process_id = await submit(member)
+    options = {"credit": 1, "request": "1" * 32, "holding": list}
+    async with connect(client.settings, key=people.runtime) as first:
+        assert (await anext(await first.subscribe_assignments(**options))).attempt == 1
+    async with await member.subscribe_assignments(**options) as work:
+        again = await anext(work)
+        assert (again.process_id, again.attempt, again.retries) == (process_id, 2, 0)
 
 
 @pytest.mark.parametrize("how", ["delete", "delete all", "overrun", "failed overrun", "release"])

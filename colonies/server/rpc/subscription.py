@@ -113,7 +113,8 @@ class SubscribeAssignments(Request):
     ``heartbeat`` is the most seconds it will be silent; the hub closes a connection that has been
     for three times as long. 0 promises nothing. If it says what it holds, even if that is nothing,
     then all else that was pushed over this very subscription before goes back to the queue. Who
-    takes them ``together`` is pushed lists of processes, instead of each by itself.
+    takes them ``together`` is pushed lists of processes, instead of each by itself. The same
+    request again, over the same connection, changes the credit and nothing else.
     """
 
     colony_id: str
@@ -128,6 +129,9 @@ async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: 
     """Assign and push processes to the caller as they come; every close frees its credit."""
     connection = _connection(call)
     if connection.has_stream(call.id, call.intent.request):
+        there = connection.stream(call.id)
+        if isinstance(there, AssignmentStream):
+            there.set_credit(msg.credit)
         return
     stream = AssignmentStream(call, connection, runtime, msg.credit, are_together=msg.together)
     holding = msg.holding or []
