@@ -116,6 +116,12 @@ class Runtime(ABC):
     runtime_type: ClassVar[str]
     """The type that processes ask for, unless ``--type`` says another."""
 
+    usual_slots: ClassVar[int] = 1
+    """Processes held at once, unless ``--slots`` says otherwise."""
+
+    runtime_id: str = ""
+    """The identity of the runtime that it works for."""
+
     grace: float = 5.0
     """Seconds between asking something to end and ending it; what ``--grace`` says."""
 

@@ -7,6 +7,7 @@ What happens to one process is in `execution.py`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -22,11 +23,13 @@ from runtimes.announcement import announce
 from runtimes.base import Outcome, Runtime
 from runtimes.delivery import Delivery
 from runtimes.execution import Execution, Stop
+from runtimes.lasting import Lasting
 from runtimes.logs import Logs
 from runtimes.loop import Abandoned, LoopThread
 from runtimes.membership import APPROVAL_PERIOD, Membership
 from runtimes.outcomes import Kept, Outcomes
 from runtimes.patience import FIRST_PAUSE
+from runtimes.tenure import Tenure
 
 logger = structlog.get_logger()
 
@@ -60,7 +63,9 @@ class Daemon:
         membership: Membership,
         outcomes: Outcomes,
         habits: Habits,
+        tenure: Callable[[Lasting, LoopThread], Tenure] | None = None,
     ) -> None:
+        """Take what it is to be; ``tenure`` makes that of a plugin whose work outlives us."""
         self._colonies = colonies
         self._plugin = plugin
         self._membership = membership
@@ -69,6 +74,13 @@ class Daemon:
         self._thread = LoopThread("plugin", patience=CLEAN_UP)
         self._delivery = Delivery(colonies, outcomes)
         self._logs = Logs(colonies)
+        self._tenure: Tenure | None = None
+        if tenure and isinstance(plugin, Lasting):
+            self._tenure = tenure(plugin, self._thread)
+            plugin.admit = self._admit
+        self._left: list[Process] | None = None
+        self._credit = habits.slots
+        self._credit_changed = asyncio.Event()
         self._kept: list[Kept] = []
         self._functions: list[Function] = []
         self._running: dict[Execution, asyncio.Task[None]] = {}
@@ -89,7 +101,12 @@ class Daemon:
 
     async def run(self) -> None:
         """Live until told to stop; raise Misconfigured when the plugin cannot start."""
+        self._loop = asyncio.get_running_loop()
         self._kept = await asyncio.to_thread(self._load_kept)
+        if self._tenure:
+            said = {(kept.process_id, kept.attempt) for kept in self._kept}
+            left = await self._tenure.load()
+            self._left = [one for one in left if (one.process_id, one.attempt) not in said]
         async with self._thread:
             await self._open()
             try:
@@ -134,6 +151,7 @@ class Daemon:
             try:
                 await self._membership.join()
                 await announce(self._colonies, self._membership.member, self._functions)
+                await self._recover(tasks)
                 # Before we subscribe: what we hold is said with it, and its lease lives on.
                 for _ in range(KEPT_AT_ONCE - len(self._running)):
                     self._resume(tasks)
@@ -144,6 +162,42 @@ class Daemon:
             except ColoniesError as error:
                 logger.warning("hub away", error=str(error))
                 await asyncio.sleep(FIRST_PAUSE)
+
+    async def _recover(self, tasks: asyncio.TaskGroup) -> None:
+        """Go on with what an earlier life was executing; stop what is not to go on."""
+        if self._tenure is None or self._left is None:
+            return
+        executions = [self._execution(process, is_resumed=True) for process in self._left]
+        member = self._membership.member
+        ended = await self._colonies.renew([one.held for one in executions], member.colony_id)
+        await self._tenure.recover(self._left)
+        self._left = None
+        for execution in executions:
+            self._begin(tasks, execution)
+            if execution.held.process_id in ended:
+                tasks.create_task(self._look_up(execution))
+        if executions:
+            logger.info("attempts taken up", count=len(executions), ended=len(ended))
+
+    def _admit(self, count: int) -> None:
+        """Hold so many processes from now on; called on the plugin's thread."""
+        self._loop.call_soon_threadsafe(self._set_credit, count)
+
+    def _set_credit(self, count: int) -> None:
+        credit = max(1, min(count, self._habits.slots))
+        if credit != self._credit:
+            self._credit = credit
+            self._credit_changed.set()
+
+    async def _follow_credit(self, work: Changes) -> None:
+        """Tell the hub whenever we can hold more, or fewer, than before."""
+        while True:
+            await self._credit_changed.wait()
+            self._credit_changed.clear()
+            try:
+                await work.ask_again()
+            except ColoniesError as error:
+                logger.debug("credit not changed", error=str(error))  # a reconnect says it too
 
     def _resume(self, tasks: asyncio.TaskGroup) -> None:
         """Hold and deliver an outcome that was kept, if there is one; then the next."""
@@ -156,9 +210,11 @@ class Daemon:
         member = self._membership.member
         work = await self._colonies.subscribe_assignments(
             member.colony_id,
-            credit=self._habits.slots,
+            credit=lambda: self._credit,
             heartbeat=self._habits.heartbeat,
             holding=self._holding,
+            # What was pushed to an earlier life, and it never began, is given back by this.
+            request=self._tenure.subscription if self._tenure else "",
         )
         logger.info(
             "runtime ready",
@@ -166,6 +222,7 @@ class Daemon:
             type=member.runtime_type,
             slots=self._habits.slots,
         )
+        following = tasks.create_task(self._follow_credit(work))
         try:
             async for process in work:
                 if _is_assignment(process):
@@ -173,6 +230,7 @@ class Daemon:
                 else:
                     self._heed(process)
         finally:
+            following.cancel()
             await asyncio.shield(self._give_back(work))
 
     def _start(self, tasks: asyncio.TaskGroup, process: Process) -> None:
@@ -184,7 +242,9 @@ class Daemon:
             earlier.stop(Stop.LOST)
         self._begin(tasks, execution)
 
-    def _execution(self, process: Process, outcome: Outcome | None = None) -> Execution:
+    def _execution(
+        self, process: Process, outcome: Outcome | None = None, *, is_resumed: bool = False
+    ) -> Execution:
         return Execution(
             process,
             self._colonies,
@@ -192,7 +252,9 @@ class Daemon:
             thread=self._thread,
             delivery=self._delivery,
             logs=self._logs,
+            tenure=self._tenure,
             outcome=outcome,
+            is_resumed=is_resumed,
         )
 
     def _begin(self, tasks: asyncio.TaskGroup, execution: Execution) -> asyncio.Task[None]:
@@ -273,6 +335,8 @@ class Daemon:
         self._delivery.give_up()
         for execution in self._running:
             execution.stop(Stop.LEAVING)
+        if self._tenure:
+            await self._tenure.leave()
         self._thread.abandon_after(3 * self._plugin.grace + CLEAN_UP)
         await self._wait_until_idle()
 

@@ -50,11 +50,11 @@ class Delivery:
         *,
         first: Callable[[], Awaitable[None]] | None = None,
         is_kept: bool = False,
-    ) -> None:
+    ) -> bool:
         """Have an outcome recorded, or refused; leave it on disk when told to give up.
 
         What is awaited ``first`` may take long: it counts as a part of it. ``is_kept`` says that
-        the outcome is on disk already.
+        the outcome is on disk already. Says whether it is there or with the hub.
         """
         outcome = _storable(outcome)
         kept = Kept.of(process, outcome)
@@ -67,8 +67,10 @@ class Delivery:
                 await asyncio.wait({closing, giving_up}, return_when=asyncio.FIRST_COMPLETED)
             if closing.done() and is_kept:
                 await self._drop(kept)
+            is_safe = closing.done() or is_kept
             closing.cancel()
             giving_up.cancel()
+        return is_safe
 
     async def release(self, process: Process) -> None:
         """Give a process back to the queue, if the hub is there to hear it."""

@@ -20,6 +20,7 @@ from runtimes.base import Job, Outcome, Runtime, failure
 from runtimes.delivery import GOODBYE, Delivery
 from runtimes.logs import AttemptLog, Logs
 from runtimes.loop import Abandoned, LoopThread
+from runtimes.tenure import Tenure
 
 logger = structlog.get_logger()
 
@@ -69,12 +70,14 @@ class Execution:
         thread: LoopThread,
         delivery: Delivery,
         logs: Logs,
+        tenure: Tenure | None = None,
         outcome: Outcome | None = None,
         is_resumed: bool = False,
     ) -> None:
         """Take what there is to do, or the kept ``outcome`` of what was done by another start.
 
         One that another start began and this one goes on with ``is_resumed``: so is its log.
+        With a ``tenure`` the work outlives us: when we leave it is let go of, and not given back.
         """
         self.process = process
         self.held = Held(process_id=process.process_id, attempt_token=process.attempt_token)
@@ -84,12 +87,14 @@ class Execution:
         self._delivery = delivery
         self._logs = logs
         self._is_resumed = is_resumed
+        self._tenure = tenure
         self._kept = outcome
         self._reason: Stop | None = None
         self._text = ""
         self._told = asyncio.Event()
         self._is_cut_off = False
         self._is_abandoned = False
+        self._is_let_go = False
         self._log = logger.bind(process=process.process_id, func=process.spec.func)
 
     @property
@@ -106,13 +111,17 @@ class Execution:
         """End it in good order, or else at once; what has ended already is still delivered."""
         if self._reason is None or reason > self._reason:
             self._reason, self._text = reason, text or _TEXTS[reason]
+        self._is_let_go = self._is_let_go or (reason is Stop.LEAVING and bool(self._tenure))
         self._told.set()
 
     async def run(self) -> None:
         """See it to its end; no process ends whoever calls this."""
         if self._kept:
             await self._delivery.deliver(self.process, self._kept, is_kept=True)
+            await self._forget()
             return
+        if self._tenure:
+            await self._tenure.begin(self.process)
         self._log.info("process started")
         said = self._logs.open(self.process, is_resumed=self._is_resumed)
         try:
@@ -124,17 +133,29 @@ class Execution:
         outcome = await self._work(said)
         if self._is_abandoned:
             return  # the plugin may be at it still: nobody else shall be, until the lease is over
+        if outcome is None and self._is_let_go:
+            await _say_goodbye(said)
+            self._log.info("process left behind")
+            return
+        if await self._conclude(outcome, said):
+            await self._forget()
+
+    async def _conclude(self, outcome: Outcome | None, said: AttemptLog) -> bool:
+        """Say what there is to say; whether nothing is lost if the attempt is now forgotten."""
         if outcome is None:
             self._log.warning("process stopped", error=self._text)
             if self._reason is Stop.CANCELLED:
                 outcome = failure(self._text)
         if outcome:
-            await self._delivery.deliver(self.process, outcome, first=said.finish)
-        elif self._reason is Stop.LEAVING:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GOODBYE):
-                    await said.finish()
+            return await self._delivery.deliver(self.process, outcome, first=said.finish)
+        if self._reason is Stop.LEAVING:
+            await _say_goodbye(said)
             await self._delivery.release(self.process)
+        return True
+
+    async def _forget(self) -> None:
+        if self._tenure:
+            await self._tenure.end(self.process)
 
     async def _work(self, said: AttemptLog) -> Outcome | None:
         """Have the plugin execute; gives None when it was stopped without an outcome."""
@@ -179,7 +200,7 @@ class Execution:
         except TimeoutError:
             self.stop(Stop.OVERTIME)
         self._log.info("process stopping", error=self._text)
-        if await self._ask_to_end():
+        if not self._is_let_go and await self._ask_to_end():
             await asyncio.wait({working}, timeout=self._plugin.grace)
         self._is_cut_off = True
         working.cancel()
@@ -194,3 +215,10 @@ class Execution:
         except Exception:
             logger.exception("plugin failed to cancel", process=self.process.process_id)
             return False
+
+
+async def _say_goodbye(said: AttemptLog) -> None:
+    """Send what was said so far, if the hub takes it soon."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GOODBYE):
+            await said.finish()

@@ -32,6 +32,7 @@ from runtimes.base import Help, Runtime
 from runtimes.daemon import Daemon, Habits
 from runtimes.membership import Membership
 from runtimes.outcomes import Outcomes
+from runtimes.tenure import Tenure
 
 GROUP = "colonies.runtimes"
 
@@ -122,7 +123,9 @@ def _habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
             show_default=True,
             help="Type of processes to take.",
         ),
-        _number("--slots", click.IntRange(1, 10_000), 1, "Processes run at once."),
+        _number(
+            "--slots", click.IntRange(1, 10_000), plugin.usual_slots, "Processes held at once."
+        ),
         _number("--heartbeat", click.FloatRange(0.1, 3600), 10, "Seconds between signs of life."),
         _number("--drain", click.FloatRange(0), 30, "Seconds that work has after SIGTERM."),
         _number("--grace", click.FloatRange(0), 5, "Seconds that stopped work has to clean up."),
@@ -131,7 +134,7 @@ def _habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
             type=click.Path(file_okay=False, path_type=Path),
             envvar="COLONIES_STATE_DIR",
             show_envvar=True,
-            help="Folder of outcomes not yet delivered (default: the user's state folder).",
+            help="Folder of what a restart must know (default: the user's state folder).",
         ),
         click.option("-v", "--verbose", is_flag=True, help="Log every call."),
     ]
@@ -204,7 +207,7 @@ def _run(plugin: type[Runtime], name: str, plugin_settings: Any, options: dict[s
         cpu=platform.machine(),
     )
     runtime = plugin(plugin_settings)
-    runtime.grace = options["grace"]
+    runtime.runtime_id, runtime.grace = key.id, options["grace"]
     if not asyncio.run(_live(config, runtime, member, key, options)):
         # A thread of the plugin is stuck, and would hold up the interpreter's own end as well.
         sys.stderr.flush()
@@ -215,16 +218,17 @@ async def _live(
     config: Settings, plugin: Runtime, member: Member, key: PrivateKey, options: dict[str, Any]
 ) -> bool:
     """Run until told to stop; says whether the plugin has ended too."""
-    state_folder = options["state_dir"] or user_state_path("colonies")
+    state_folder = (options["state_dir"] or user_state_path("colonies")).expanduser()
     async with connect(config, key=key) as colonies:
         daemon = Daemon(
             colonies,
             plugin,
             membership=Membership(colonies, member, _owner(config)),
-            outcomes=Outcomes(state_folder.expanduser(), member.runtime_id, member.colony_id),
+            outcomes=Outcomes(state_folder, member.runtime_id, member.colony_id),
             habits=Habits(
                 slots=options["slots"], heartbeat=options["heartbeat"], drain=options["drain"]
             ),
+            tenure=lambda lasting, thread: Tenure(lasting, thread, state_folder, member.runtime_id),
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

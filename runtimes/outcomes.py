@@ -6,11 +6,9 @@ user to read. A file is whole or not there.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from pathlib import Path
-from secrets import token_hex
 from typing import Literal
 
 import msgspec
@@ -18,6 +16,7 @@ import structlog
 
 from colonies.core.process import Conditions, Process, ProcessSpec, State
 from runtimes.base import Outcome
+from runtimes.files import make_private, remove_drafts, write_whole
 
 logger = structlog.get_logger()
 
@@ -87,15 +86,8 @@ class Outcomes:
         """Write an outcome down; raise OSError or ValueError when that cannot be."""
         if not _NAME.fullmatch(kept.name):
             raise ValueError(f"{kept.name!r} is no name of a file")
-        for folder in (self._folder.parent, self._folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._folder / f".{kept.name}.{token_hex(8)}"
-        try:
-            _write(draft, msgspec.json.encode(kept))
-            draft.replace(self._folder / kept.name)
-        finally:
-            draft.unlink(missing_ok=True)
-        _sync(self._folder)
+        make_private(self._folder)
+        write_whole(self._folder / kept.name, msgspec.json.encode(kept))
 
     def drop(self, kept: Kept) -> None:
         """Forget an outcome, kept or not."""
@@ -107,6 +99,7 @@ class Outcomes:
         What cannot be read, or is another's, stays where it is. Raises OSError when the folder
         cannot be read.
         """
+        remove_drafts(self._folder)
         found: list[Kept] = []
         dropped: list[str] = []
         odd: list[str] = []
@@ -140,20 +133,3 @@ class Outcomes:
             return None
         owner = (kept.runtime_id, kept.colony_id, kept.name)
         return kept if owner == (self._runtime_id, self._colony_id, path.name) else None
-
-
-def _write(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder last as well."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

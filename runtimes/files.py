@@ -1,0 +1,47 @@
+"""Files that are whole or not there, and that only their owner can read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from secrets import token_hex
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it, for nobody else to read."""
+    for one in (folder.parent, folder):
+        one.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file at once, to last; raise OSError when that cannot be."""
+    draft = path.parent / f".{path.name}.{token_hex(8)}"
+    try:
+        _write(draft, content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what a kill has left half-written; nobody may be writing there just now."""
+    for draft in folder.glob(".*.json.*"):
+        draft.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder last as well."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
