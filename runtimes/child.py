@@ -8,8 +8,9 @@ import signal
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from colonies.core.process import Process
+from colonies.core.process import Process, decode_argument
 from runtimes.base import Job
 
 PIPE_PATIENCE = 1.0
@@ -26,16 +27,35 @@ def child_environment(process: Process, allowed: Iterable[str] = ()) -> dict[str
 
     Raises ValueError for a variable of the process that no environment can hold.
     """
+    return inherited_environment(allowed) | process_environment(process)
+
+
+def process_environment(process: Process) -> dict[str, str]:
+    """Give the environment that a process brings along, and its ids; raise ValueError as above."""
     for name in process.spec.env:
         if not name or "=" in name:
             raise ValueError(f"env: {name!r} cannot name a variable")
     return {
-        **inherited_environment(allowed),
         **process.spec.env,
         "COLONIES_COLONYID": process.colony_id,
         "COLONIES_PROCESSID": process.process_id,
         "COLONIES_RUNTIMEID": process.assigned_runtime_id,
     }
+
+
+def argv_of(process: Process) -> list[str]:
+    """Give a process as a command: func and its arguments, a quoted string as that string."""
+    return [process.spec.func, *(_word(text) for text in process.spec.args)]
+
+
+def _word(text: str) -> str:
+    value = decode_argument(text)
+    return value if isinstance(value, str) else text
+
+
+def ending(code: int) -> str:
+    """Say how a command ended that did not succeed; below 0 is a signal."""
+    return f"exit code {code}" if code > 0 else f"killed by signal {-code}"
 
 
 def inherited_environment(allowed: Iterable[str] = ()) -> dict[str, str]:
@@ -156,6 +176,26 @@ class Telling:
             task.cancel()
 
 
+def kill_leftovers(runtime_id: str) -> int:
+    """Kill what an earlier life of a runtime has left running; gives how much that was.
+
+    It is known by the environment that it was started with, where the system shows that.
+    """
+    mark = f"COLONIES_RUNTIMEID={runtime_id}\0".encode()
+    found = [path for path in Path("/proc").glob("[0-9]*/environ") if mark in _content(path)]
+    for path in found:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(int(path.parent.name), signal.SIGKILL)
+    return len(found)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # gone meanwhile, or not ours
+        return b""
+
+
 class Tail:
     """The last of what is said."""
 
@@ -171,6 +211,10 @@ class Tail:
         self._total += len(data)
         if len(self._tail) > 2 * self._limit:
             del self._tail[: -self._limit]
+
+    def skip(self, count: int) -> None:
+        """Count bytes that came before and were not read."""
+        self._total += count
 
     def lines(self) -> list[str]:
         """Give what is kept, by line, as text that can be stored."""

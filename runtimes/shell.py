@@ -5,9 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from colonies.core.process import Process, decode_argument
+import structlog
+
+from colonies.core.process import Process
 from runtimes.base import Help, Job, Outcome, Runtime, failure
-from runtimes.child import Child, Tail, Telling, child_environment, end_group, start_child
+from runtimes.child import (
+    Child,
+    Tail,
+    Telling,
+    argv_of,
+    child_environment,
+    end_group,
+    ending,
+    kill_leftovers,
+    start_child,
+)
+
+logger = structlog.get_logger()
 
 
 class Shell(Runtime):
@@ -29,6 +43,11 @@ class Shell(Runtime):
 
     settings: Settings
 
+    async def open(self) -> None:
+        """End what was left running if an earlier life of this runtime was killed."""
+        if self.runtime_id and (count := await asyncio.to_thread(kill_leftovers, self.runtime_id)):
+            logger.warning("leftovers killed", count=count)
+
     async def execute(self, process: Process, job: Job) -> Outcome:
         """Run the command; exit code 0 is success."""
         argv = self._argv(process)
@@ -45,7 +64,7 @@ class Shell(Runtime):
             await asyncio.shield(end_group(child.process, self.grace))
 
     def _argv(self, process: Process) -> list[str]:
-        words = [process.spec.func, *(_word(text) for text in process.spec.args)]
+        words = argv_of(process)
         return ["/bin/sh", "-c", " ".join(words)] if self.settings.allow_shell else words
 
     async def _follow(self, child: Child, job: Job) -> Outcome:
@@ -61,15 +80,5 @@ class Shell(Runtime):
             telling.stop()
             child.close()
         if code != 0:
-            return failure(_ending(code), *complaint.lines(), *output.lines())
+            return failure(ending(code), *complaint.lines(), *output.lines())
         return Outcome(output=output.lines())
-
-
-def _word(text: str) -> str:
-    """Give an argument as the command gets it: a quoted string is that string."""
-    value = decode_argument(text)
-    return value if isinstance(value, str) else text
-
-
-def _ending(code: int) -> str:
-    return f"exit code {code}" if code > 0 else f"killed by signal {-code}"

@@ -245,3 +245,18 @@ async def test_a_plugin_that_cannot_be_ended_does_not_hold_up_the_runtime_for_ev
         running.send(signal.SIGTERM)
         assert 3 == await running.finish()
         assert any("process abandoned" in line for line in running.lines)
+
+
+async def test_commands_of_a_runtime_that_was_killed_are_killed_by_its_next_start(
+    launch, member, fifo
+):
+    script = f"import os, time; open({str(fifo)!r}, 'w').write(str(os.getpid())); time.sleep(1000)"
+    async with launch("shell", "--name", "one") as running:
+        await running.line_with("runtime ready")
+        await member.submit(sys.executable, "-c", script, runtime_type="shell")
+        (pid,) = await read(fifo)
+        running.send(signal.SIGKILL)
+        await running.finish()
+    async with launch("shell", "--name", "one") as running:
+        await running.line_with("leftovers killed")
+        assert await gone(int(pid))
