@@ -38,11 +38,14 @@ lint: install ## Check style, types, imports and generated docs
 	$(BIN)/cog --check -r -I docs docs/*.md
 
 test: install ## Run every test; those that kill things come last, one by one
-	$(BIN)/pytest -n auto -m "not faults"
+	$(BIN)/pytest -n auto -m "not faults and not slurm"
 	$(BIN)/pytest -m faults
 
 faults: install ## Kill and stop everything for an hour; SEED=... replays a schedule
 	FAULTS=10 $(BIN)/pytest -m faults -rP --show-capture=stdout
+
+slurm: install ## Lose nodes, runtimes and answers amid many jobs of a real Slurm
+	$(BIN)/pytest -m slurm
 
 docs: install ## Write the generated parts of docs/ again
 	$(BIN)/cog -r -I docs docs/*.md
@@ -58,4 +61,4 @@ bench: install ## Measure everything and write bench/results; BENCH="--quick --o
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-.PHONY: help install demo dev fmt lint test faults docs bench clean
+.PHONY: help install demo dev fmt lint test faults slurm docs bench clean

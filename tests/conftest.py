@@ -98,6 +98,7 @@ def pytest_configure(config):
     # Else programs started here ignore Ctrl-C if the tests run in the background of a shell.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "settings(**changes): how the hub of this test differs")
+    config.addinivalue_line("markers", "slurm: nodes lost, runtimes killed, a thousand jobs")
     config.addinivalue_line("markers", "faults: kills and stops programs for minutes; runs alone")
 
 
