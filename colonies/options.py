@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
@@ -40,9 +40,11 @@ def setting_options(*names: str) -> Callable[[Command], Command]:
     return decorate
 
 
-def flags_for(flag: str, hint: Any) -> tuple[tuple[str, ...], type | None]:
+def flags_for(flag: str, hint: Any) -> tuple[tuple[str, ...], Any]:
     """Give click's spelling and type of an option that holds a value of this kind."""
     if hint is bool:
         return (f"{flag}/--no-{flag.removeprefix('--')}",), None
+    if get_origin(hint) is Literal:
+        return (flag,), click.Choice(get_args(hint))
     item = get_args(hint)[0] if get_origin(hint) is list else hint
     return (flag,), item
