@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import shutil
+from pathlib import Path
+from typing import Annotated, Literal
 
 import structlog
 
@@ -20,6 +22,7 @@ from runtimes.child import (
     kill_leftovers,
     start_child,
 )
+from runtimes.sandbox import Confined, Limits, Place, Sandbox
 
 logger = structlog.get_logger()
 
@@ -39,14 +42,47 @@ class Shell(Runtime):
             list[str], Help("Variable of this environment that commands may see; repeatable")
         ] = []
         cwd: Annotated[str, Help("Folder that commands run in (default: this one)")] = ""
+        sandbox: Annotated[
+            Literal["auto", "require", "off"],
+            Help("Confine commands: by what works here, by all there is, or not at all"),
+        ] = "auto"
+        write: Annotated[
+            list[str], Help("Folder that commands in a sandbox may write to; repeatable")
+        ] = []
+        offline: Annotated[bool, Help("Let commands in a sandbox have no network")] = False
+        max_memory: Annotated[int, Help("MiB of memory of a command (default: no limit)")] = 0
+        max_cores: Annotated[float, Help("Cores of a command, where they are counted")] = 0
+        max_cpu_seconds: Annotated[int, Help("Seconds of processor time of a command")] = 0
+        max_processes: Annotated[int, Help("Processes at once, of a command or of the user")] = 0
+        max_open_files: Annotated[int, Help("Files that a process may have open")] = 0
+        max_file_size: Annotated[int, Help("MiB of a file that is written")] = 0
         max_output: Annotated[int, Help("Bytes of output kept; of more, the end is kept")] = 262144
 
     settings: Settings
 
+    _sandbox: Sandbox | None = None
+
     async def open(self) -> None:
-        """End what was left running if an earlier life of this runtime was killed."""
+        """End what an earlier life has left running if it was killed; say what protects here."""
         if self.runtime_id and (count := await asyncio.to_thread(kill_leftovers, self.runtime_id)):
             logger.warning("leftovers killed", count=count)
+        if self.settings.sandbox == "off":
+            logger.info("sandbox ready", active=[], missing={"everything": "turned off"})
+            return
+        self._sandbox = await asyncio.to_thread(self._find_sandbox)
+        self._sandbox.say(self.settings.sandbox)
+
+    def _find_sandbox(self) -> Sandbox:
+        own = self.settings
+        limits = Limits(
+            cpu_seconds=own.max_cpu_seconds,
+            memory=own.max_memory,
+            cores=own.max_cores,
+            processes=own.max_processes,
+            open_files=own.max_open_files,
+            file_size=own.max_file_size,
+        )
+        return Sandbox(limits, Place(own.cwd, tuple(own.write), has_network=not own.offline))
 
     async def execute(self, process: Process, job: Job) -> Outcome:
         """Run the command; exit code 0 is success."""
@@ -55,19 +91,32 @@ class Shell(Runtime):
             return failure("func: expected a program")
         try:
             environment = child_environment(process, self.settings.pass_env)
-            child = await start_child(argv, environment, cwd=self.settings.cwd or None)
+            if self._sandbox is None:
+                return await self._run(Confined(argv, environment), job)
+            self._need(argv[0], environment)
+            async with self._sandbox.confine(argv, environment) as confined:
+                return await self._run(confined, job)
         except (OSError, ValueError) as error:
             return failure(f"cannot start {argv[0][:200]!r}: {str(error)[:1000]}")
+
+    async def _run(self, confined: Confined, job: Job) -> Outcome:
+        child = await start_child(confined.argv, confined.env, cwd=self.settings.cwd or None)
         try:
-            return await self._follow(child, job)
+            return await self._follow(child, job, confined)
         finally:
             await asyncio.shield(end_group(child.process, self.grace))
+
+    def _need(self, program: str, environment: dict[str, str]) -> None:
+        """Raise OSError unless there is such a program."""
+        place = str(Path(self.settings.cwd, program)) if "/" in program else program
+        if not shutil.which(place, path=environment.get("PATH")):
+            raise FileNotFoundError(f"no such program: {program[:200]!r}")
 
     def _argv(self, process: Process) -> list[str]:
         words = argv_of(process)
         return ["/bin/sh", "-c", " ".join(words)] if self.settings.allow_shell else words
 
-    async def _follow(self, child: Child, job: Job) -> Outcome:
+    async def _follow(self, child: Child, job: Job, confined: Confined) -> Outcome:
         output, complaint = (Tail(self.settings.max_output) for _ in range(2))
         telling = Telling(job)
         telling.start(child.stdout, "stdout", output)
@@ -80,5 +129,6 @@ class Shell(Runtime):
             telling.stop()
             child.close()
         if code != 0:
-            return failure(ending(code), *complaint.lines(), *output.lines())
+            how = f"out of memory: {ending(code)}" if confined.is_out_of_memory else ending(code)
+            return failure(how, *complaint.lines(), *output.lines())
         return Outcome(output=output.lines())

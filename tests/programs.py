@@ -94,6 +94,8 @@ def environment(server, colony_id: str, key=None) -> dict[str, str]:
         "COLONIES_SERVERHOST": "127.0.0.1",
         "COLONIES_SERVERPORT": str(server.port),
         "COLONIES_COLONYID": colony_id,
+        # Commands of tests reach into their temporary folders; the sandbox has tests of its own.
+        "COLONIES_SHELL_SANDBOX": "off",
     }
     if key is not None:
         settings |= {"COLONIES_RUNTIMEID": key.id, "COLONIES_RUNTIMEPRVKEY": key.hex}

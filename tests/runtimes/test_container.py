@@ -83,7 +83,8 @@ async def test_what_an_engine_would_change_is_refused(container, job, process_of
 
 async def test_it_has_no_privileges_and_no_network(container, job, process_of):
     script = (
-        "id -u; cat /proc/self/status; echo $(ls /sys/class/net); touch /x; touch /tmp/x && echo tmp;"
+        "id -u; cat /proc/self/status;"
+        "echo $(ls /sys/class/net); touch /x; touch /tmp/x && echo tmp;"
         "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max"
     )
     process = process_of("sh", "-c", script)

@@ -1,0 +1,177 @@
+"""What confines a command, tried with commands that try."""
+
+import asyncio
+import os
+import signal
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from colonies.core.errors import Misconfigured
+from runtimes.base import Job
+from runtimes.cgroup import Cgroup, Cgroups, NotDelegated, limits_of
+from runtimes.sandbox import Limits, Place, Sandbox
+from runtimes.shell import Shell
+from tests.runtimes.podman import Heard
+
+HAS_BWRAP = "bubblewrap" in Sandbox(Limits(), Place()).active
+
+
+@pytest.fixture
+def heard():
+    return Heard()
+
+
+@pytest.fixture
+def job(heard):
+    return Job(None, heard)
+
+
+@pytest.fixture(params=["limits alone", "bubblewrap"])
+def shell(request, tmp_path, monkeypatch):
+    """Make an open shell, with and without bubblewrap, in a folder of its own."""
+    if request.param == "bubblewrap" and not HAS_BWRAP:
+        pytest.skip("bubblewrap is not installed, or may not be used here")
+    if request.param == "limits alone":
+        monkeypatch.setattr(Sandbox, "_find_bwrap", lambda _: "")
+
+    async def make(**settings):
+        plugin = Shell(Shell.Settings(**{"cwd": str(tmp_path), **settings}))
+        plugin.grace = 1.0
+        await plugin.open()
+        return plugin
+
+    return make
+
+
+async def test_words_and_variables_arrive_as_the_bytes_that_they_are(shell, job, process_of):
+    script = 'printf "<%s>" "$@" | od -An -c | tr -d " \n"; printf "%s" "$A"'
+    words = ["$(id)", "a && b", r'"\udcff"', "-x", "", "two\nlines"]
+    process = process_of("sh", "-c", script, "sh", *words, env={"A": "'x\ny", "a.b": "c"})
+    outcome = await (await shell()).execute(process, job)
+    assert [r"<$(id)><a&&b><377><-x><><two\nlines>'x", "y"] == outcome.output
+
+
+async def test_it_sees_no_variable_that_it_was_not_given(shell, job, process_of, monkeypatch):
+    monkeypatch.setenv("SECRET", "x")
+    monkeypatch.delenv("LC_CTYPE", raising=False)
+    outcome = await (await shell()).execute(process_of("env", env={"a.b": "c"}), job)
+    names = {line.partition("=")[0] for line in outcome.output}
+    assert {"a.b", "TMPDIR", "COLONIES_PROCESSID"} <= names
+    assert not {"SECRET", "LC_CTYPE"} & names
+
+
+async def test_limits_are_those_of_the_command(shell, job, process_of):
+    plugin = await shell(max_open_files=33, max_cpu_seconds=7, max_file_size=2)
+    outcome = await plugin.execute(process_of("sh", "-c", "ulimit -n; ulimit -t; ulimit -c"), job)
+    assert ["33", "7", "0"] == outcome.output
+    large = process_of("sh", "-c", "head -c 3000000 /dev/zero > $TMPDIR/x; echo $?")
+    outcome = await plugin.execute(large, job)
+    assert ["153"] == outcome.output  # SIGXFSZ
+
+
+async def test_the_temporary_folder_is_removed_with_all_that_is_in_it(
+    shell, job, process_of, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    script = "mkdir $TMPDIR/a; touch $TMPDIR/a/b; chmod 0 $TMPDIR/a; ls $TMPDIR | grep a"
+    outcome = await (await shell()).execute(process_of("sh", "-c", script), job)
+    assert ["a"] == outcome.output
+    assert [] == list(tmp_path.glob("colonies-shell-*"))
+
+
+async def test_a_program_that_is_not_there_cannot_be_started(shell, job, process_of):
+    outcome = await (await shell()).execute(process_of("no-such-program"), job)
+    assert ["cannot start 'no-such-program': no such program: 'no-such-program'"] == outcome.errors
+
+
+async def test_who_is_cancelled_is_asked_to_end(shell, job, heard, process_of, tmp_path):
+    script = "trap 'touch asked; exit 0' TERM; echo up; while :; do sleep 0.1; done"
+    plugin = await shell()
+    task = asyncio.create_task(plugin.execute(process_of("sh", "-c", script), job))
+    await heard.until(b"up")
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert (tmp_path / "asked").exists()
+
+
+@pytest.mark.skipif(not HAS_BWRAP, reason="bubblewrap is not installed, or may not be used here")
+async def test_bubblewrap_shows_files_to_be_read_and_no_other_processes(job, process_of, tmp_path):
+    """Who leaves the group is ended too, with the namespace."""
+    (tmp_path / "open").mkdir()
+    cwd = tmp_path / "cwd"
+    cwd.mkdir()
+    plugin = Shell(Shell.Settings(cwd=str(cwd), write=[str(tmp_path / "open")], offline=True))
+    await plugin.open()
+    script = (
+        f"touch here {tmp_path}/open/x {tmp_path}/x;"
+        "touch /usr/x 2>/dev/null || echo closed;"
+        "echo /proc/[0-9]* | wc -w; ls /sys/class/net | wc -w; setsid sleep 987654 & pwd"
+    )
+    outcome = await plugin.execute(process_of("sh", "-c", script), job)
+    assert "closed" == outcome.output[0]
+    assert int(outcome.output[1]) < 10
+    assert str(cwd) == outcome.output[-1]
+    assert ["here"] == [path.name for path in cwd.iterdir()]
+    assert not (tmp_path / "x").exists()  # it was in its own temporary folder
+    assert ["x"] == [path.name for path in (tmp_path / "open").iterdir()]
+    assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if _says(path, b"987654")]
+
+
+def _says(path, word):
+    with suppress(OSError):
+        return word in path.read_bytes()
+    return False
+
+
+async def test_what_is_required_and_not_there_is_said_at_the_start(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Misconfigured, match="sandbox: required, but bubblewrap: not installed"):
+        await Shell(Shell.Settings(sandbox="require")).open()
+
+
+async def test_without_a_sandbox_nothing_is_changed(job, process_of):
+    plugin = Shell(Shell.Settings(sandbox="off"))
+    await plugin.open()
+    outcome = await plugin.execute(process_of("sh", "-c", "echo $TMPDIR"), job)
+    assert [os.environ.get("TMPDIR", "")] == outcome.output
+
+
+def test_limits_of_a_group():
+    assert {
+        "memory.max": "67108864",
+        "memory.swap.max": "0",
+        "memory.oom.group": "1",
+        "cpu.max": "150000 100000",
+        "pids.max": "9",
+    } == limits_of(64, 1.5, 9)
+    assert {} == limits_of(0, 0, 0)
+
+
+def test_who_was_killed_for_memory_is_told_apart(tmp_path):
+    (tmp_path / "memory.events").write_text("low 0\nmax 3\noom 1\noom_kill 0\n")
+    assert not Cgroup(tmp_path).is_out_of_memory
+    (tmp_path / "memory.events").write_text("low 0\nmax 3\noom 1\noom_kill 2\n")
+    assert Cgroup(tmp_path).is_out_of_memory
+
+
+async def test_ending_a_group_ends_who_has_left_the_session():
+    """In the group of all processes, as it is the one that can be had everywhere."""
+    roots = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
+    root = next((root for root in roots if (root / "cgroup.controllers").exists()), None)
+    if root is None or not os.access(root, os.W_OK):
+        pytest.skip("no control groups of version 2 that can be written to")
+    try:
+        group = Cgroups(root).make(f"colonies-test-{os.getpid()}", {})
+    except (NotDelegated, OSError) as error:
+        pytest.skip(str(error))
+    script = f"echo 0 > {group.folder}/cgroup.procs; setsid sh -c 'echo in; exec sleep 99' & wait"
+    child = await asyncio.create_subprocess_exec("sh", "-c", script, stdout=asyncio.subprocess.PIPE)
+    assert b"in\n" == await child.stdout.readline()
+    await group.end()
+    assert not group.folder.exists()
+    assert b"" == await child.stdout.read()
+    assert -signal.SIGKILL == await child.wait()
