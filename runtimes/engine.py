@@ -82,6 +82,7 @@ class Engine:
             "--pull=never",
             "--log-driver=none",
             "--no-healthcheck",
+            "--stop-timeout=0",  # who removes it has asked it before, or will not
             *_closed(wanted, house),
             f"--tmpfs=/tmp:rw,nosuid,nodev,mode=1777,size={house.tmp_size}m",
             *(["--http-proxy=false", "--systemd=false"] if self.kind == "podman" else []),

@@ -52,6 +52,10 @@ class Podman:
         """Give all containers there are."""
         return self.run("ps", "--all", "--format={{.Names}}").split()
 
+    def running(self) -> list[str]:
+        """Give the containers that run."""
+        return self.run("ps", "--format={{.Names}}").split()
+
 
 def image() -> bytes:
     """Give a root file system as a tar file."""

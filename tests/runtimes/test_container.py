@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import stat
 
 import pytest
@@ -278,6 +279,29 @@ async def test_without_an_image_or_an_engine_it_does_not_start(monkeypatch, tmp_
         await Container(Container.Settings(image=["*"])).open()
 
 
+async def test_a_restarted_runtime_removes_what_it_was_running_when_it_was_killed(
+    launch, member, podman
+):
+    """The whole way: from a submit to a container, SIGKILL, and a second start."""
+    options = [f"--engine-option={option}" for option in podman.options]
+    words = ["container", "--engine=podman", *options, f"--image={IMAGE}", "--max-memory=256"]
+    async with launch(*words, CONTAINERS_CONF=str(podman.conf)) as running:
+        await running.line_with("runtime ready")
+        await member.submit("sleep", "99", runtime_type="container")
+        async with asyncio.timeout(20):
+            while not podman.running():
+                await asyncio.sleep(0)
+        running.send(signal.SIGKILL)
+        await running.finish()
+    assert 1 == len(podman.names())
+    async with launch(*words, CONTAINERS_CONF=str(podman.conf)) as running:
+        await running.line_with("runtime ready")
+        assert [] == podman.names()
+        done = await (await member.submit("echo", "a", runtime_type="container")).wait(20)
+        assert ["a"] == done.output
+    assert [] == podman.names()
+
+
 PROCESS = {"image": "docker.io/library/alpine:3", "network": "net", "workdir": "/w"}
 SETTINGS = {
     "image": ["docker.io/*"],
@@ -307,6 +331,7 @@ def test_the_command_line_of_docker(process_of, tmp_path, monkeypatch):
         "--pull=never",
         "--log-driver=none",
         "--no-healthcheck",
+        "--stop-timeout=0",
         "--network=net",
         "--cap-drop=all",
         "--security-opt=no-new-privileges",
