@@ -99,6 +99,7 @@ def pytest_configure(config):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "settings(**changes): how the hub of this test differs")
     config.addinivalue_line("markers", "slurm: nodes lost, runtimes killed, a thousand jobs")
+    config.addinivalue_line("markers", "real_k8s: asks the cluster of KUBECONFIG; skipped without")
     config.addinivalue_line("markers", "faults: kills and stops programs for minutes; runs alone")
 
 

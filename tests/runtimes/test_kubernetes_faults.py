@@ -1,0 +1,111 @@
+"""What holds whatever an API does: one that lies, hangs, evicts and loses replies."""
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+
+import msgspec
+import pytest
+
+from colonies.core.process import new_id
+from runtimes import kubernetes_api
+from runtimes.base import Job
+from runtimes.kubernetes import Kubernetes
+from runtimes.kubernetes_terms import name_of
+from tests.runtimes.bad_kubernetes import PATIENCE, BadDay, ending_of
+from tests.runtimes.kube_server import Cluster
+
+
+@pytest.fixture
+async def kubernetes(tmp_path, monkeypatch):
+    (tmp_path / "pods").mkdir()
+    monkeypatch.setattr(kubernetes_api, "WATCHED", 2)
+    async with Cluster(tmp_path / "pods") as cluster:
+        (tmp_path / "kubeconfig").write_text(cluster.kubeconfig())
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        settings = Kubernetes.Settings(
+            allow_image=["any"], job_dir=str(tmp_path / "jobs"), patience=PATIENCE, max_pending=1000
+        )
+        plugin = Kubernetes(settings)
+        plugin.runtime_id = new_id()
+        plugin.gone_after, plugin.busy_pause = 4, 0.5
+        await plugin.open()
+        plugin.cluster = cluster
+        yield plugin
+        await plugin.close()
+
+
+@pytest.mark.parametrize("hung", ["jobs", "pods"])
+async def test_nothing_is_lost_where_one_watch_shows_nothing(kubernetes, process_of, hung):
+    cluster = kubernetes.cluster
+
+    async def hang(request, answer):
+        if request.query_params.get("watch") and request.path_params["plural"] == hung:
+            await asyncio.Event().wait()
+        return await answer(request)
+
+    cluster.fault = hang
+    process = process_of("echo", "here")
+    process = msgspec.structs.replace(process, process_id=new_id(), attempt=1)
+    outcome = await kubernetes.execute(process, Job(None))
+    assert (["here"], []) == (outcome.output, outcome.errors)
+
+
+MANY = [
+    60,
+    pytest.param(
+        1000,
+        marks=[pytest.mark.faults, pytest.mark.skipif("FAULTS" not in os.environ, reason="long")],
+    ),
+]
+
+
+@pytest.mark.timeout(500)
+@pytest.mark.parametrize("count", MANY)
+async def test_no_job_is_created_twice_or_stuck_and_one_list_a_second_sees_all(
+    kubernetes, process_of, count
+):
+    cluster = kubernetes.cluster
+    seed = random.SystemRandom().getrandbits(32)
+    chance = random.Random(seed)
+    cluster.pods.pretend = lambda job: (
+        chance.uniform(0, 1),
+        *ending_of(job["metadata"]["name"])[:2],
+    )
+    cluster.fault = day = BadDay(cluster, seed)
+    processes = [
+        msgspec.structs.replace(
+            process_of("true", env={"A": "b"}),
+            process_id=new_id(),
+            attempt=1,
+            attempt_token=new_id(),
+        )
+        for _ in range(count)
+    ]
+    cancelled = processes[::10]
+    started = time.monotonic()
+    running = {
+        one.process_id: asyncio.create_task(kubernetes.execute(one, Job(None))) for one in processes
+    }
+    await asyncio.sleep(0)
+    for process in cancelled:
+        assert await kubernetes.cancel(process)
+    await asyncio.wait(running.values())
+    elapsed = time.monotonic() - started
+
+    assert {1} == set(Counter(cluster.created).values())
+    for process in processes:
+        task, name = running[process.process_id], name_of(process)
+        if process in cancelled:
+            assert task.cancelled() or task.result()
+            continue
+        error = (task.result().errors or [""])[0]
+        if name in day.never_created and name not in cluster.created:
+            assert error.startswith("vanished")
+        else:
+            assert name in cluster.created
+            assert error.startswith(ending_of(name)[2]), (error, name)
+    for plural in ("jobs", "pods"):
+        assert cluster.calls.count(("list", plural)) <= elapsed + 2
