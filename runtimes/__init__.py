@@ -1,1 +1,1 @@
-"""Doing the work: one file a plugin; `colonies-run NAME` starts one."""
+"""Doing the work: a file or a folder a plugin; `colonies-run NAME` starts one."""

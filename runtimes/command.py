@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runtimes.child import kill_group
-from runtimes.sight import Unsure
+from runtimes.job_state import Unsure
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from colonies.core import wire
 from colonies.core.envelope import Reply, open_reply
 from colonies.core.process import Process, ProcessSpec
 from runtimes.inputs import Inputs
-from runtimes.signatures import describe, values_for
+from runtimes.python.signatures import describe, values_for
 from tests.programs import ROOT, Program, environment, python
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

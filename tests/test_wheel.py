@@ -35,7 +35,7 @@ def test_it_holds_the_schema_the_statements_and_the_migrations(installed):
 def test_it_offers_both_programs_and_the_plugins(installed):
     (entry_points,) = installed.glob("*.dist-info/entry_points.txt")
     text = entry_points.read_text()
-    for line in ("colonies = colonies.__main__:main", "shell = runtimes.shell:Shell"):
+    for line in ("colonies = colonies.__main__:main", "shell = runtimes.shell.plugin:Shell"):
         assert line in text
 
 

@@ -8,7 +8,7 @@ from colonies.core.function import Function
 from colonies.core.process import Conditions, ProcessSpec
 from colonies.core.workflow import WorkflowSpec
 from runtimes.announcement import announce
-from runtimes.python import Python
+from runtimes.python.plugin import Python
 from tests.programs import ROOT
 
 MODULE = "tests.runtimes.announced"

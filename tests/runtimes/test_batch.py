@@ -11,7 +11,7 @@ import pytest
 
 from colonies.core.process import new_id
 from runtimes.base import Job
-from runtimes.slurm import Slurm
+from runtimes.slurm.plugin import Slurm
 from tests.runtimes import bad_slurm
 
 COMMANDS = ("sbatch", "squeue", "sacct", "scancel")

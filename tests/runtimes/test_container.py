@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from colonies.core.errors import Misconfigured
 from colonies.core.process import Conditions, encode_argument
-from runtimes import container_life
 from runtimes.base import Job
-from runtimes.container import Container
-from runtimes.container_life import is_alive, this_keeper
-from runtimes.container_terms import Refused
-from runtimes.engine import apptainer_argv, apptainer_environment
+from runtimes.container import life
+from runtimes.container.engine import apptainer_argv, apptainer_environment
+from runtimes.container.life import is_alive, this_keeper
+from runtimes.container.plugin import Container
+from runtimes.container.terms import Refused
 from tests.runtimes.podman import IMAGE, Heard, own_podman
 
 RUNTIME = "2" * 64
@@ -207,7 +207,7 @@ def kept_by(podman, keeper, runtime_id=RUNTIME):
 
 
 async def test_what_an_earlier_start_has_left_is_removed_and_nothing_else(container, podman):
-    parent = container_life._keeper(os.getppid())
+    parent = life._keeper(os.getppid())
     kept_by(podman, this_keeper().replace(f" {os.getpid()} ", " 4194305 "))
     kept_by(podman, parent)  # a start of this runtime that still runs
     kept_by(podman, this_keeper(), "another")

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from lightkube.resources.batch_v1 import Job
 
-from runtimes.kubernetes_state import sight_of
-from runtimes.sight import Phase
+from runtimes.job_state import Phase
+from runtimes.kubernetes.state import sight_of
 from tests.runtimes.kube_schema import problems
 from tests.runtimes.kube_server import TOKEN, Cluster
 

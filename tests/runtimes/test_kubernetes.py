@@ -14,8 +14,8 @@ import pytest
 
 from colonies.core.process import State, new_id
 from runtimes.base import Job
-from runtimes.kubernetes import Kubernetes
-from runtimes.kubernetes_terms import name_of
+from runtimes.kubernetes.plugin import Kubernetes
+from runtimes.kubernetes.terms import name_of
 from tests.runtimes.kube_server import Cluster
 from tests.runtimes.test_slurm import Diary
 

@@ -12,8 +12,8 @@ import pytest
 from colonies.core.process import new_id
 from runtimes import kubernetes_api
 from runtimes.base import Job
-from runtimes.kubernetes import Kubernetes
-from runtimes.kubernetes_terms import name_of
+from runtimes.kubernetes.plugin import Kubernetes
+from runtimes.kubernetes.terms import name_of
 from tests.runtimes.bad_kubernetes import PATIENCE, BadDay, ending_of
 from tests.runtimes.kube_server import Cluster
 

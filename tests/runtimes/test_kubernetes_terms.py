@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from runtimes.kubernetes_terms import Terms
+from runtimes.kubernetes.terms import Terms
 from tests.runtimes.kube_schema import problems
 
 TEXT = "Kubernetes carries UTF-8 without NUL, and nothing else"

@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from colonies.core.process import decode_argument, encode_argument
-from runtimes.python import Python
+from runtimes.python.plugin import Python
 from tests.programs import ROOT
 from tests.runtimes.test_shell import gone
 

@@ -11,9 +11,9 @@ import pytest
 
 from colonies.core.errors import Misconfigured
 from runtimes.base import Job
-from runtimes.cgroup import Cgroup, Cgroups, NotDelegated, limits_of
-from runtimes.sandbox import Limits, Place, Sandbox
-from runtimes.shell import Shell
+from runtimes.shell.cgroup import Cgroup, Cgroups, NotDelegated, limits_of
+from runtimes.shell.plugin import Shell
+from runtimes.shell.sandbox import Limits, Place, Sandbox
 from tests.runtimes.podman import Heard
 
 HAS_BWRAP = "bubblewrap" in Sandbox(Limits(), Place()).active

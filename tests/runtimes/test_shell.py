@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from colonies.core.process import encode_argument
-from runtimes.shell import Shell
+from runtimes.shell.plugin import Shell
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from colonies.core.function import Argument, Kind, Passing
 from runtimes.inputs import Inputs
-from runtimes.signatures import describe, functions_of, values_for
+from runtimes.python.signatures import describe, functions_of, values_for
 from tests.runtimes import announced
 
 NOTHING = Inputs.read([], {})

@@ -10,7 +10,7 @@ import pytest
 
 from colonies.core.process import State, new_id
 from runtimes.base import Job
-from runtimes.slurm import Slurm
+from runtimes.slurm.plugin import Slurm
 from tests.runtimes.slurm_cluster import MISSING, WHY, Cluster
 
 pytestmark = [

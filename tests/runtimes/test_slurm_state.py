@@ -5,9 +5,9 @@ import json
 import pytest
 
 from colonies.core.process import Conditions, Process, ProcessSpec
-from runtimes.sight import Ending, Phase, Unsure
-from runtimes.slurm_state import read_json, read_past, read_queue
-from runtimes.slurm_terms import Allowed
+from runtimes.job_state import Ending, Phase, Unsure
+from runtimes.slurm.state import read_json, read_past, read_queue
+from runtimes.slurm.terms import Allowed
 
 OLD = {
     "job_id": 7,

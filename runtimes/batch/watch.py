@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from runtimes.sight import Sight, Unsure
+from runtimes.job_state import Sight, Unsure
 
 logger = structlog.get_logger()
 

@@ -13,8 +13,8 @@ from lightkube.models import core_v1
 from lightkube.resources.batch_v1 import Job
 from lightkube.resources.core_v1 import Pod
 
-from runtimes.kubernetes_terms import CONTAINER
-from runtimes.sight import Ending, Phase, Sight
+from runtimes.job_state import Ending, Phase, Sight
+from runtimes.kubernetes.terms import CONTAINER
 
 NO_IMAGE = {
     "ErrImagePull",

@@ -137,13 +137,13 @@ class _Interpreter:
 
     @classmethod
     async def start(cls, path: list[str]) -> _Interpreter:
-        # The child's first act is to make room for a function's own prints; see python_child.
+        # The child's first act is to make room for a function's own prints; see `child.py`.
         parcels, theirs = socket.socketpair()
         with theirs:
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "runtimes.python_child",
+                "runtimes.python.child",
                 str(theirs.fileno()),
                 *path,
                 stdin=asyncio.subprocess.PIPE,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from runtimes.kubernetes_api import Api
-from runtimes.kubernetes_terms import CONTAINER
-from runtimes.sight import Unsure
+from runtimes.job_state import Unsure
+from runtimes.kubernetes.api import Api
+from runtimes.kubernetes.terms import CONTAINER
 
 logger = structlog.get_logger()
 

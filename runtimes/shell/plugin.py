@@ -22,7 +22,7 @@ from runtimes.child import (
     kill_leftovers,
     start_child,
 )
-from runtimes.sandbox import Confined, Limits, Place, Sandbox
+from runtimes.shell.sandbox import Confined, Limits, Place, Sandbox
 
 logger = structlog.get_logger()
 

@@ -1,7 +1,7 @@
 """The shared life of runtimes whose processes are jobs of a queue system.
 
 A plugin says what a system is asked and how its answers read: `refusals`, `submit`, `look`,
-`look_back` and `end`. All the rest is here, and for one job in `batch_job.py`:
+`look_back` and `end`. All the rest is here, and for one job in `job.py`:
 
 - a job has a name that follows from its attempt, and is looked for by it before it is submitted
   once more;
@@ -25,11 +25,11 @@ from platformdirs import user_state_path
 
 from colonies.core.process import Process
 from runtimes.base import Help, Job, Outcome, Runtime, failure
-from runtimes.batch_job import BatchJob, Order
-from runtimes.job_folder import JobFolder
+from runtimes.batch.folder import JobFolder
+from runtimes.batch.job import BatchJob, Order
+from runtimes.batch.watch import Sights, Watch
+from runtimes.job_state import Phase, Sight, Unsure
 from runtimes.lasting import Lasting
-from runtimes.sight import Phase, Sight, Unsure
-from runtimes.watch import Sights, Watch
 
 logger = structlog.get_logger()
 

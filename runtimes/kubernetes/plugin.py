@@ -17,14 +17,16 @@ from lightkube.resources.core_v1 import Pod
 
 from colonies.core.process import Process
 from runtimes.base import Help, Job, Outcome
-from runtimes.batch import BatchRuntime
-from runtimes.batch_job import Order
+from runtimes.batch.job import Order
+from runtimes.batch.runtime import BatchRuntime
+from runtimes.batch.watch import Sights
 from runtimes.files import make_private, write_whole
-from runtimes.kubernetes_api import Api
-from runtimes.kubernetes_logs import Logs
-from runtimes.kubernetes_mirror import Mirror
-from runtimes.kubernetes_state import Stall, has_begun, has_exited, sight_of, stall_of
-from runtimes.kubernetes_terms import (
+from runtimes.job_state import Busy, Ending, Phase, Refused, Sight, Unsure
+from runtimes.kubernetes.api import Api
+from runtimes.kubernetes.logs import Logs
+from runtimes.kubernetes.mirror import Mirror
+from runtimes.kubernetes.state import Stall, has_begun, has_exited, sight_of, stall_of
+from runtimes.kubernetes.terms import (
     ATTEMPT,
     ORDER,
     RUNTIME_LABEL,
@@ -33,8 +35,6 @@ from runtimes.kubernetes_terms import (
     name_of,
     secret_for,
 )
-from runtimes.sight import Busy, Ending, Phase, Refused, Sight, Unsure
-from runtimes.watch import Sights
 
 logger = structlog.get_logger()
 

@@ -19,7 +19,7 @@ from lightkube.core.resource import NamespacedResource, api_info
 from lightkube.resources.batch_v1 import Job
 from lightkube.types import CascadeType
 
-from runtimes.sight import Busy, Refused, Unsure
+from runtimes.job_state import Busy, Refused, Unsure
 
 Kind = TypeVar("Kind", bound=NamespacedResource)
 

@@ -29,7 +29,7 @@ import msgspec
 from colonies.core.process import encode_argument
 from runtimes.context import LISTENER
 from runtimes.inputs import Inputs
-from runtimes.signatures import functions_of, values_for
+from runtimes.python.signatures import functions_of, values_for
 
 INTERRUPTED = 130
 """The exit code of a call that was interrupted, as shells have it."""

@@ -21,7 +21,7 @@ from uuid import uuid4
 import structlog
 
 from colonies.core.errors import Misconfigured
-from runtimes.cgroup import Cgroup, Cgroups, NotDelegated, limits_of, own_group
+from runtimes.shell.cgroup import Cgroup, Cgroups, NotDelegated, limits_of, own_group
 
 logger = structlog.get_logger()
 

@@ -18,16 +18,7 @@ from colonies.core.errors import Misconfigured
 from colonies.core.process import Process
 from runtimes.base import Help, Job, Outcome, Runtime, failure
 from runtimes.child import Child, Tail, Telling, end_group, ending, start_child
-from runtimes.container_life import (
-    Asking,
-    Containers,
-    EngineFailed,
-    Look,
-    engine_environment,
-    this_keeper,
-)
-from runtimes.container_terms import Allowed, Refused, allowed_mounts
-from runtimes.engine import (
+from runtimes.container.engine import (
     ENGINES,
     KEEPER_LABEL,
     RUNTIME_LABEL,
@@ -38,7 +29,16 @@ from runtimes.engine import (
     apptainer_environment,
     unspeakable,
 )
-from runtimes.sight import Ending
+from runtimes.container.life import (
+    Asking,
+    Containers,
+    EngineFailed,
+    Look,
+    engine_environment,
+    this_keeper,
+)
+from runtimes.container.terms import Allowed, Refused, allowed_mounts
+from runtimes.job_state import Ending
 
 logger = structlog.get_logger()
 

@@ -19,13 +19,13 @@ import structlog
 
 from colonies.core.process import Process
 from runtimes.base import Job, Outcome, failure
+from runtimes.batch.folder import STREAMS, JobFolder
+from runtimes.batch.watch import Followed
 from runtimes.child import ending
-from runtimes.job_folder import STREAMS, JobFolder
-from runtimes.sight import Busy, Ending, Phase, Refused, Sight, Unsure
-from runtimes.watch import Followed
+from runtimes.job_state import Busy, Ending, Phase, Refused, Sight, Unsure
 
 if TYPE_CHECKING:
-    from runtimes.batch import BatchRuntime
+    from runtimes.batch.runtime import BatchRuntime
 
 logger = structlog.get_logger()
 

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from runtimes.child import Child, inherited_environment, kill_group, start_child
-from runtimes.engine import Engine, House, Wanted
+from runtimes.container.engine import Engine, House, Wanted
 
 logger = structlog.get_logger()
 

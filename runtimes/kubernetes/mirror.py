@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 import structlog
 from lightkube.core.resource import NamespacedResource
 
-from runtimes.kubernetes_api import Api, Expired
-from runtimes.sight import Unsure
+from runtimes.job_state import Unsure
+from runtimes.kubernetes.api import Api, Expired
 
 logger = structlog.get_logger()
 

@@ -10,12 +10,13 @@ import structlog
 
 from colonies.core.process import Process
 from runtimes.base import Help
-from runtimes.batch import BatchRuntime
-from runtimes.batch_job import Order
+from runtimes.batch.job import Order
+from runtimes.batch.runtime import BatchRuntime
+from runtimes.batch.watch import Sights
 from runtimes.child import argv_of, process_environment
 from runtimes.command import Answer, ask
-from runtimes.sight import Busy, Refused, Sight, Unsure
-from runtimes.slurm_state import (
+from runtimes.job_state import Busy, Refused, Sight, Unsure
+from runtimes.slurm.state import (
     LEGACY_COLUMNS,
     PAST_COLUMNS,
     QUEUE_COLUMNS,
@@ -23,8 +24,7 @@ from runtimes.slurm_state import (
     read_past,
     read_queue,
 )
-from runtimes.slurm_terms import Allowed
-from runtimes.watch import Sights
+from runtimes.slurm.terms import Allowed
 
 logger = structlog.get_logger()
 

@@ -1,6 +1,6 @@
 """The command lines of podman, docker and apptainer: what is wanted in, a list of words out.
 
-Nothing is run here and nothing is asked: `container_life.py` does that. No word of a process ever
+Nothing is run here and nothing is asked: `life.py` does that. No word of a process ever
 stands where an engine would read it as an option, and no shell reads any of them.
 """
 

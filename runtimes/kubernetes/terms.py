@@ -15,7 +15,7 @@ from lightkube.resources.core_v1 import Secret
 from colonies.core.identity import sha3
 from colonies.core.process import Process
 from runtimes.child import argv_of, process_environment
-from runtimes.sight import Unsure
+from runtimes.job_state import Unsure
 
 CHOICES = ("image", "node")
 """What a process may choose, by its kwargs."""

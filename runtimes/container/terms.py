@@ -11,7 +11,7 @@ from typing import Any
 
 from colonies.core.process import Process, decode_argument
 from runtimes.child import argv_of, process_environment
-from runtimes.engine import Mount, Wanted
+from runtimes.container.engine import Mount, Wanted
 
 CHOICES = ("image", "mounts", "network", "workdir")
 """What a process may choose, by its kwargs."""

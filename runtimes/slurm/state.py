@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from runtimes.sight import Ending, Phase, Sight, Unsure
-from runtimes.watch import Sights
+from runtimes.batch.watch import Sights
+from runtimes.job_state import Ending, Phase, Sight, Unsure
 
 logger = structlog.get_logger()
 

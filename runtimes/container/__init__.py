@@ -1,0 +1,1 @@
+"""Running processes in containers of podman, docker or apptainer."""

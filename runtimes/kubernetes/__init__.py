@@ -1,0 +1,1 @@
+"""Running processes as Jobs of Kubernetes."""

@@ -1,0 +1,1 @@
+"""Calling Python functions, each in a process of its own."""

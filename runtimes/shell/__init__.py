@@ -1,0 +1,1 @@
+"""Running commands of this machine, confined by what works here."""

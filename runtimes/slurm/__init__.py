@@ -1,0 +1,1 @@
+"""Running processes as jobs of Slurm."""
