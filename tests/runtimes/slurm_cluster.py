@@ -14,6 +14,8 @@ SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 MISSING = [name for name in PROGRAMS if not shutil.which(name, path=SEARCH)]
 WHY = f"needs Slurm (slurmctld slurmd slurm-client): no {', '.join(MISSING)}"
 PATIENCE = 120
+START = 60
+"""Seconds in which a node is ready that ever is."""
 
 CONF = """\
 ClusterName=test
@@ -65,6 +67,10 @@ NodeName=n1 Name=gpu File=/dev/zero
 """
 
 
+class NotHere(Exception):
+    """Slurm is installed, but does not work on this machine; says why."""
+
+
 class Cluster:
     """A running Slurm; its commands are asked with `env`."""
 
@@ -74,6 +80,7 @@ class Cluster:
         self._running: dict[str, subprocess.Popen] = {}
 
     def start(self) -> None:
+        """Start everything; raise NotHere if that takes no jobs."""
         host = socket.gethostname().partition(".")[0]
         user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout
         ports = free_ports(3)
@@ -87,14 +94,17 @@ class Cluster:
         (self.folder / "gres.conf").write_text(GRES)
         (self.folder / "cgroup.conf").write_text("CgroupAutomount=no\nConstrainCores=no\n")
         self._run("slurmctld", "slurmctld", "-D", "-c")
-        self.start_node("n1")
+        try:
+            self.start_node("n1", START)
+        except AssertionError as error:
+            raise NotHere(f"Slurm does not start here: {error}") from error
 
-    def start_node(self, name: str) -> None:
+    def start_node(self, name: str, seconds: float = PATIENCE) -> None:
         """Start a node and wait until it takes jobs."""
         self._run(name, "slurmd", "-D", "-N", name)
         self.ask("scontrol", "update", f"NodeName={name}", "State=RESUME")
         state = ("sinfo", "-h", "-N", "-n", name, "-o", "%T")
-        self.wait(lambda: self.ask(*state).split()[:1] in STATES)
+        self.wait(lambda: self.ask(*state).split()[:1] in STATES, seconds)
 
     def kill_node(self, name: str) -> None:
         """Have a node go without a word, and all of its jobs with it."""
@@ -119,9 +129,9 @@ class Cluster:
         done = subprocess.run(argv, env=self.env, capture_output=True, text=True, check=False)
         return done.stdout
 
-    def wait(self, happened) -> None:
+    def wait(self, happened, seconds: float = PATIENCE) -> None:
         """Ask until something has happened; each question takes some milliseconds."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + seconds
         while not happened():
             if time.monotonic() > end:
                 logs = [path.read_text()[-2000:] for path in self.folder.glob("*.log")]

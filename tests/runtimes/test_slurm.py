@@ -11,7 +11,7 @@ import pytest
 from colonies.core.process import State, new_id
 from runtimes.base import Job
 from runtimes.slurm.plugin import Slurm
-from tests.runtimes.slurm_cluster import MISSING, WHY, Cluster
+from tests.runtimes.slurm_cluster import MISSING, WHY, Cluster, NotHere
 
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=WHY),
@@ -32,6 +32,8 @@ def cluster(tmp_path_factory):
     try:
         running.start()
         yield running
+    except NotHere as why:
+        pytest.skip(str(why))
     finally:
         running.stop()
 
@@ -116,7 +118,6 @@ async def test_standard_output_by_line_is_the_output_and_is_logged(
     outcome = await slurm.execute(command("print('one'); print('two')"), job)
     assert (["one", "two"], True) == (outcome.output, outcome.is_success)
     assert {"stdout": b"one\ntwo\n"} == diary.streams
-    assert any("slurm job" in text for text in diary.texts)
 
 
 async def test_what_is_sent_arrives_exactly(slurm_with, command, job):
