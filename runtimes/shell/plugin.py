@@ -101,10 +101,16 @@ class Shell(Runtime):
 
     async def _run(self, confined: Confined, job: Job) -> Outcome:
         child = await start_child(confined.argv, confined.env, cwd=self.settings.cwd or None)
+        telling = Telling(job)
         try:
-            return await self._follow(child, job, confined)
+            return await self._follow(child, telling, confined)
         finally:
-            await asyncio.shield(end_group(child.process, self.grace))
+            # Heard until it has ended: who can write no more dies of that, instead of ending well.
+            try:
+                await asyncio.shield(end_group(child.process, self.grace))
+            finally:
+                telling.stop()
+                child.close()
 
     def _need(self, program: str, environment: dict[str, str]) -> None:
         """Raise OSError unless there is such a program."""
@@ -116,18 +122,13 @@ class Shell(Runtime):
         words = argv_of(process)
         return ["/bin/sh", "-c", " ".join(words)] if self.settings.allow_shell else words
 
-    async def _follow(self, child: Child, job: Job, confined: Confined) -> Outcome:
+    async def _follow(self, child: Child, telling: Telling, confined: Confined) -> Outcome:
         output, complaint = (Tail(self.settings.max_output) for _ in range(2))
-        telling = Telling(job)
         telling.start(child.stdout, "stdout", output)
         telling.start(child.stderr, "stderr", complaint)
-        try:
-            code = await child.process.wait()
-            # Who took the pipes along into a group of its own is not waited for.
-            await telling.finish()
-        finally:
-            telling.stop()
-            child.close()
+        code = await child.process.wait()
+        # Who took the pipes along into a group of its own is not waited for.
+        await telling.finish()
         if code != 0:
             how = f"out of memory: {ending(code)}" if confined.is_out_of_memory else ending(code)
             return failure(how, *complaint.lines(), *output.lines())

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from colonies.core.process import new_id
-from runtimes import kubernetes_api
 from runtimes.base import Job
+from runtimes.kubernetes import api
 from runtimes.kubernetes.plugin import Kubernetes
 from runtimes.kubernetes.terms import name_of
 from tests.runtimes.bad_kubernetes import PATIENCE, BadDay, ending_of
@@ -21,7 +21,7 @@ from tests.runtimes.kube_server import Cluster
 @pytest.fixture
 async def kubernetes(tmp_path, monkeypatch):
     (tmp_path / "pods").mkdir()
-    monkeypatch.setattr(kubernetes_api, "WATCHED", 2)
+    monkeypatch.setattr(api, "WATCHED", 2)
     async with Cluster(tmp_path / "pods") as cluster:
         (tmp_path / "kubeconfig").write_text(cluster.kubeconfig())
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))

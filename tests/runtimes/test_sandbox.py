@@ -88,7 +88,7 @@ async def test_a_program_that_is_not_there_cannot_be_started(shell, job, process
 
 
 async def test_who_is_cancelled_is_asked_to_end(shell, job, heard, process_of, tmp_path):
-    script = "trap 'touch asked; exit 0' TERM; echo up; while :; do sleep 0.1; done"
+    script = "trap 'echo asked >&2; touch asked; exit 0' TERM; echo up; while :; do sleep 0.1; done"
     plugin = await shell()
     task = asyncio.create_task(plugin.execute(process_of("sh", "-c", script), job))
     await heard.until(b"up")
