@@ -12,7 +12,7 @@ from enum import IntEnum
 
 from colonies.server.db import Statements
 
-ASKED_EVERY = 5.0
+ASKED_EVERY = 10.0
 """Seconds from one question to the next at the latest."""
 
 
