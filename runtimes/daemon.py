@@ -97,6 +97,10 @@ class Daemon:
         """Take nothing more, finish what runs, leave; a second call does not wait for it."""
         if self._stopping.is_set():
             self._hurried.set()
+        self.drain()
+
+    def drain(self) -> None:
+        """Take nothing more, finish what runs, leave; may be called twice."""
         self._stopping.set()
 
     async def run(self) -> None:

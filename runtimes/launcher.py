@@ -1,4 +1,7 @@
-"""``colonies-run NAME``: find a plugin by its entry point, and run it until told to stop."""
+"""``colonies-run NAME``: find a plugin by its entry point, and run it until told to stop.
+
+What ``colonies-run --config FILE`` does is in ``supervisor.py``, and the file in ``roster.py``.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from typing import Any, get_type_hints
 
 import click
 import msgspec
+import structlog
 from platformdirs import user_state_path
 
 from colonies import logs, settings
@@ -31,7 +35,10 @@ from colonies.version import __version__
 from runtimes.base import Help, Runtime
 from runtimes.daemon import Daemon, Habits
 from runtimes.membership import Membership
+from runtimes.notify import STOPPING, notify, ready, signs_of_life
 from runtimes.outcomes import Outcomes
+from runtimes.roster import read as read_roster
+from runtimes.supervisor import Supervisor
 from runtimes.tenure import Tenure
 
 GROUP = "colonies.runtimes"
@@ -71,7 +78,7 @@ class Plugins(click.Group):
             return None
         try:
             return _command(cmd_name, _load(next(iter(found))))
-        except (ImportError, AttributeError, TypeError) as error:
+        except Exception as error:  # noqa: BLE001 - it is somebody else's code
             return _broken(cmd_name, error)
 
 
@@ -100,10 +107,19 @@ def _broken(name: str, error: Exception) -> click.Command:
 def _command(name: str, plugin: type[Runtime]) -> click.Command:
     own = msgspec.structs.fields(plugin.Settings)
 
-    def run(**options: Any) -> None:
-        logs.configure(verbose=options["verbose"])
+    def run(**options: Any) -> str | None:
         given = {field.name: options.pop(field.name) for field in own}
-        _run(plugin, name, _plugin_settings(name, plugin, given), options)
+        plugin_settings = _plugin_settings(name, plugin, given)
+        # One file name for one runtime: host and colony keep the identities of many apart.
+        options["name"] = options["name"] or f"{name}-{platform.node() or 'localhost'}"
+        config = _config(options)
+        if options["check"]:
+            return _check_identity(config, options["name"], options["runtime_id"])
+        logs.configure(verbose=options["verbose"])
+        if options["tied"]:
+            structlog.contextvars.bind_contextvars(name=options["name"])
+        _run(plugin, plugin_settings, config, options)
+        return None
 
     common = [*_figures(), *_habits(plugin), setting_options(*CLIENT, "runtime_id")]
     of_plugin = [_plugin_option(name, plugin, field) for field in own]
@@ -137,6 +153,8 @@ def _habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
             help="Folder of what a restart must know (default: the user's state folder).",
         ),
         click.option("-v", "--verbose", is_flag=True, help="Log every call."),
+        click.option("--check", is_flag=True, help="Check the settings, and start nothing."),
+        click.option("--tied", is_flag=True, hidden=True),  # leave when standard input ends
     ]
 
 
@@ -187,19 +205,23 @@ def _plugin_settings(name: str, plugin: type[Runtime], given: dict[str, Any]) ->
         raise Misconfigured(f"settings of {name}: {error}") from error
 
 
-def _run(plugin: type[Runtime], name: str, plugin_settings: Any, options: dict[str, Any]) -> None:
+def _config(options: dict[str, Any]) -> Settings:
     config = settings.load({key: options.get(key) for key in settings.SETTINGS})
     if not config.colony_id:
         raise Misconfigured("which colony? Give --colonyid or set COLONIES_COLONYID")
     if not re.fullmatch("[0-9a-f]{64}", config.colony_id):
         raise Misconfigured("--colonyid: expected 64 lower-case hex characters")
-    # One file name for one runtime: host and colony keep the identities of many apart.
-    label = options["name"] or f"{name}-{platform.node() or 'localhost'}"
-    key = _identity(config, label, options["runtime_id"])
+    return config
+
+
+def _run(
+    plugin: type[Runtime], plugin_settings: Any, config: Settings, options: dict[str, Any]
+) -> None:
+    key = _identity(config, options["name"], options["runtime_id"])
     member = Member(
         runtime_id=key.id,
         runtime_type=options["runtime_type"],
-        name=label,
+        name=options["name"],
         colony_id=config.colony_id,
         cores=options["cores"],
         mem=options["mem"],
@@ -230,11 +252,30 @@ async def _live(
             ),
             tenure=lambda lasting, thread: Tenure(lasting, thread, state_folder, member.runtime_id),
         )
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, daemon.stop)
-        await daemon.run()
+        _listen(daemon, is_tied=options["tied"])
+        async with signs_of_life():
+            ready(f"works as {member.name}")
+            await daemon.run()
         return daemon.is_ended
+
+
+def _listen(daemon: Daemon, *, is_tied: bool) -> None:
+    """Have the daemon stop at a signal and, tied to whoever started us, at the end of input."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        notify(STOPPING)
+        daemon.stop()
+
+    def read() -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            loop.remove_reader(sys.stdin)
+            daemon.drain()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    if is_tied:
+        loop.add_reader(sys.stdin, read)
 
 
 def _identity(config: Settings, label: str, runtime_id: str | None) -> PrivateKey:
@@ -245,7 +286,20 @@ def _identity(config: Settings, label: str, runtime_id: str | None) -> PrivateKe
     """
     if runtime_id or config.runtime_prvkey:
         return find_key(msgspec.structs.replace(config, runtime_id=runtime_id or ""), "runtime")
-    return Keychain.of(config).named(f"{label}.{config.colony_id[:16]}")
+    return Keychain.of(config).named(_key_name(config, label))
+
+
+def _check_identity(config: Settings, label: str, runtime_id: str | None) -> str:
+    """Say which key `_identity` would give, without making one."""
+    if runtime_id or config.runtime_prvkey:
+        return _identity(config, label, runtime_id).id
+    keychain, name = Keychain.of(config), _key_name(config, label)
+    key = keychain.find(name)
+    return key.id if key else f"{keychain.folder.resolve()}/{name}"
+
+
+def _key_name(config: Settings, label: str) -> str:
+    return f"{label}.{config.colony_id[:16]}"
 
 
 def _owner(config: Settings) -> PrivateKey | None:
@@ -264,11 +318,46 @@ def _memory() -> int:
         return 0
 
 
+def _file_options() -> list[click.Parameter]:
+    """Give the options of many runtimes at once."""
+    return [
+        click.Option(
+            ["--config", "path"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Run all runtimes of a file (TOML); SIGHUP reads it again.",
+        ),
+        click.Option(["--check"], is_flag=True, help="Check the file, and start nothing."),
+    ]
+
+
+@click.pass_context
+def _run_file(ctx: click.Context, path: Path | None, *, check: bool) -> None:
+    """Run what a file says, when no plugin is named."""
+    if ctx.invoked_subcommand:
+        if path or check:
+            raise click.UsageError(
+                f"--config and --check do not go before {ctx.invoked_subcommand}"
+            )
+        return
+    if path is None:
+        raise click.UsageError("Missing the name of a plugin, or --config.")
+    if check:
+        for name, words in read_roster(path, ctx).items():
+            click.echo(f"{name}: {words[0]}")
+        return
+    logs.configure()
+    asyncio.run(Supervisor(lambda: read_roster(path, ctx)).run())
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Run ``colonies-run``, with these words or those of the command line."""
     command = Plugins(
         name="colonies-run",
         help="Run a runtime: put this machine to work for a colony.",
+        params=_file_options(),
+        callback=_run_file,
+        invoke_without_command=True,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -76,21 +76,30 @@ class Keychain:
 
     def named(self, name: str) -> PrivateKey:
         """Give the key that goes by a name on this machine, making one at the first time."""
-        if not _NAME.fullmatch(name):
-            raise Misconfigured(f"{name!r}: expected letters, digits and . _ @ - in a name")
-        path = self.folder / "names" / name
-        identity = self._read(path)
-        if identity is not None:
-            if key := self.get(identity):
-                return key
-            raise Misconfigured(f"{path}: names <{identity}>, whose key is not in {self.folder}")
+        if found := self.find(name):
+            return found
         key = PrivateKey.generate()
         self.add(key)
-        if self._write_once(path, key.id):
+        if self._write_once(self.folder / "names" / name, key.id):
             return key
         # Somebody was quicker: the name stands for their key.
         (self.folder / key.id).unlink()
         return self.named(name)
+
+    def find(self, name: str) -> PrivateKey | None:
+        """Give the key that goes by a name on this machine, if there is one.
+
+        Raises Misconfigured for what can be no name, and when the key it stands for is not here.
+        """
+        if not _NAME.fullmatch(name):
+            raise Misconfigured(f"{name!r}: expected letters, digits and . _ @ - in a name")
+        path = self.folder / "names" / name
+        identity = self._read(path)
+        if identity is None:
+            return None
+        if key := self.get(identity):
+            return key
+        raise Misconfigured(f"{path}: names <{identity}>, whose key is not in {self.folder}")
 
     def _read(self, path: Path) -> str | None:
         try:
