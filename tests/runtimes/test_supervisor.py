@@ -70,3 +70,100 @@ async def test_it_runs_all_of_a_file_and_drains_them(supervise, roster, member, 
         assert 0 == await running.finish()
     assert State.SUCCESS is (await last.wait(1)).state
     assert 2 == len(Keychain(tmp_path / "keychain").list())
+
+
+async def test_a_file_read_again_starts_drains_and_replaces(supervise, roster, member):
+    async with supervise(roster(ONE + TWO)) as running:
+        await ready(running, "one", "two")
+        kept = await member.submit("sleep", 2, runtime_type="first")
+        replaced = await member.submit("sleep", 1, runtime_type="second")
+        for _ in range(2):
+            await running.line_with("process started")
+        roster(ONE + OTHER + '[runtimes.three]\nplugin = "shell"\ntype = "more"\n')
+        running.send(signal.SIGHUP)
+        await running.line_with("file read")
+        await ready(running, "three", "two")
+        assert State.SUCCESS is (await replaced.wait(1)).state
+        roster(ONE)
+        running.send(signal.SIGHUP)
+        for _ in range(2):
+            await running.line_with("runtime stopped")
+        assert State.SUCCESS is (await kept.wait(20)).state
+        assert not any('"name": "one"' in line and "drain" in line for line in running.lines)
+
+
+async def test_a_wrong_file_changes_nothing(supervise, roster, member):
+    async with supervise(roster(ONE)) as running:
+        await ready(running, "one")
+        roster(ONE + TWO.replace("type", "typ"))
+        running.send(signal.SIGHUP)
+        line = await running.line_with("file refused")
+        assert "runtimes.two.typ: there is no such key; did you mean type?" in line
+        done = await (await member.submit("echo", "on", runtime_type="first")).wait(20)
+        assert ["on"] == done.output
+
+
+async def test_one_that_ends_is_started_again_and_the_others_go_on(supervise, roster, member):
+    async with supervise(roster(ONE + TWO)) as running:
+        await ready(running, "one", "two")
+        shell = await member.submit("sh", "-c", "echo $PPID", runtime_type="first")
+        os.kill(int((await shell.wait(20)).output[0]), signal.SIGKILL)
+        line = await running.line_with("runtime ended, starting it again")
+        assert ("one", True) == (started(line), "exit code -9" in line)
+        await ready(running, "one")
+        done = await (await member.submit("echo", "on", runtime_type="second")).wait(20)
+        assert ["on"] == done.output
+
+
+async def test_none_outlives_a_supervisor_that_was_killed(supervise, roster, member):
+    async with supervise(roster(ONE)) as running:
+        await ready(running, "one")
+        running.send(signal.SIGKILL)
+        await running.line_with("runtime stopped")
+        assert -signal.SIGKILL == await running.finish()
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """The socket that systemd would listen at; `next` waits for what it is told."""
+
+    class Manager:
+        address = str(tmp_path / "notify")
+
+        async def next(self, *texts):
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(30):
+                while True:
+                    lines = (await loop.sock_recv(listening, 4096)).decode().split("\n")
+                    if all(text in lines for text in texts):
+                        return lines
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.setblocking(False)
+        listening.bind(Manager.address)
+        yield Manager()
+
+
+async def test_systemd_hears_of_start_reload_and_stop(supervise, roster, manager):
+    env = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "100000"}
+    async with supervise(roster(ONE), **env) as running:
+        await manager.next("READY=1", "STATUS=runs one")
+        await manager.next("WATCHDOG=1")
+        roster(ONE + TWO)
+        running.send(signal.SIGHUP)
+        assert any(line.startswith("MONOTONIC_USEC=") for line in await manager.next("RELOADING=1"))
+        await manager.next("READY=1", "STATUS=runs one, two")
+        await manager.next("WATCHDOG=1")
+        running.send(signal.SIGTERM)
+        await manager.next("STOPPING=1")
+        assert 0 == await running.finish()
+
+
+async def test_systemd_hears_of_a_single_runtime_too(launch, manager):
+    env = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"}
+    async with launch("shell", "--name", "one", **env) as running:
+        assert ["READY=1", "STATUS=works as one"] == await manager.next()
+        await running.line_with("runtime ready")
+        running.send(signal.SIGTERM)
+        assert ["STOPPING=1"] == await manager.next()
+        assert 0 == await running.finish()
