@@ -1,0 +1,104 @@
+"""The file of ``colonies-run --config``: what it may say, and what is said of its faults."""
+
+import click
+import pytest
+
+from colonies.client import Keychain
+from colonies.core.identity import PrivateKey
+from runtimes.launcher import Plugins, main
+from runtimes.roster import read
+
+COLONY = "a" * 64
+DEFAULTS = f'[defaults]\ncolony_id = "{COLONY}"\n'
+ONE = '[runtimes.one]\nplugin = "shell"\n'
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch, capsys):
+    """Check a file as a person would; give the exit code and what was said."""
+    monkeypatch.setenv("COLONIES_KEYCHAIN", str(tmp_path / "keychain"))
+
+    def run(text):
+        (tmp_path / "runtimes.toml").write_text(text)
+        with pytest.raises(SystemExit) as ended:
+            main(["--config", str(tmp_path / "runtimes.toml"), "--check"])
+        said = capsys.readouterr()
+        return ended.value.code or 0, (said.out + said.err).replace(f"{tmp_path}/", "")
+
+    return run
+
+
+def test_it_says_what_would_run_and_makes_nothing(check, tmp_path):
+    two = '[runtimes.two]\nplugin = "python"\npath = ["/a", "/b"]\n'
+    assert (0, "one: shell\ntwo: python\n") == check(DEFAULTS + ONE + two)
+    assert not (tmp_path / "keychain").exists()
+
+
+def test_a_table_is_a_command_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLONIES_KEYCHAIN", str(tmp_path / "keychain"))
+    path = tmp_path / "runtimes.toml"
+    path.write_text(
+        f'[defaults]\ncolony_id = "{COLONY}"\nplugin = "shell"\nslots = 4\nmax_output = 9\n'
+        '[runtimes.one]\nslots = 2\ndrain = 1.5\ntype = "big"\noffline = true\nverbose = false\n'
+        'write = ["/a b", "-c"]\n[runtimes.two]\nplugin = "python"\nname = "other"\ntls = false\n'
+    )
+    found = read(path, click.Context(Plugins(name="colonies-run")))
+    assert {"one", "two"} == set(found)
+    assert "shell" == found["one"][0]
+    assert {
+        "--name=one", "--slots=2", "--drain=1.5", "--type=big", "--offline", "--max-output=9",
+        "--write=/a b", "--write=-c", f"--colonyid={COLONY}",
+    } == set(found["one"][1:])  # fmt: skip
+    assert {"--name=other", "--slots=4", "--no-tls", f"--colonyid={COLONY}"} == set(
+        found["two"][1:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("x = ", "runtimes.toml: Invalid value (at "),
+        ("", "runtimes.toml: nothing to run, expected a table [runtimes.NAME]"),
+        ("[runtime.a]\n", "runtime: there is no such key; did you mean runtimes?"),
+        ("runtimes = 1\n", "runtimes: expected a table"),
+        ("[runtimes]\none = 1\n", "runtimes.one: expected a table"),
+        ("[runtimes.one]\n", "runtimes.one.plugin: expected the name of a plugin"),
+        ('[runtimes.one]\nplugin = "shel"\n', "one.plugin: no plugin 'shel' is installed; did you"),
+        (ONE, "runtimes.one: which colony? Give --colonyid or set COLONIES_COLONYID"),
+        (DEFAULTS + ONE + "slot = 1\n", "runtimes.one.slot: there is no such key; did you mean s"),
+        (DEFAULTS + ONE + "slots = 0\n", "runtimes.one.slots: 0 is not in the range 1<=x<=10000"),
+        (DEFAULTS + ONE + 'slots = "2"\n', "runtimes.one.slots: expected a whole number"),
+        (DEFAULTS + ONE + "slots = true\n", "runtimes.one.slots: expected a whole number"),
+        (DEFAULTS + ONE + 'drain = "1"\n', "runtimes.one.drain: expected a number"),
+        (DEFAULTS + ONE + "cwd = 1\n", "runtimes.one.cwd: expected text"),
+        (DEFAULTS + ONE + 'cwd = "\\u0000"\n', "runtimes.one.cwd: expected text without NUL"),
+        (DEFAULTS + ONE + "offline = 1\n", "runtimes.one.offline: expected true or false"),
+        (DEFAULTS + ONE + 'write = "/a"\n', "runtimes.one.write: expected a list"),
+        (DEFAULTS + ONE + 'write = ["/a", 1]\n', "runtimes.one.write[1]: expected text"),
+        (DEFAULTS + ONE + 'sandbox = "on"\n', "runtimes.one.sandbox: 'on' is not one of"),
+        (DEFAULTS + ONE + 'name = "a b"\n', "runtimes.one: 'a b.aaaaaaaaaaaaaaaa': expected lett"),
+        (DEFAULTS + ONE + 'colony_id = "b"\n', "runtimes.one: --colonyid: expected 64 lower-case"),
+        (DEFAULTS + ONE + f'runtime_id = "{COLONY}"\n', "runtimes.one: no key of runtime <aaaa"),
+        (DEFAULTS + "path = []\n" + ONE, "defaults.path: there is no such key; "),
+        (DEFAULTS + ONE + '[runtimes.two]\nplugin = "shell"\nname = "one"\n', "key of runtimes.on"),
+    ],
+)
+def test_a_fault_is_one_line_with_its_place(check, text, complaint):
+    code, said = check(text)
+    assert (2, 1) == (code, said.count("\n"))
+    assert complaint in said
+
+
+def test_a_file_that_is_not_there(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--config", str(tmp_path / "none.toml")])
+    assert f"error: {tmp_path}/none.toml: No such file or directory\n" == capsys.readouterr().err
+
+
+def test_a_key_by_its_id_is_found_and_used_once(check, tmp_path):
+    key = PrivateKey.generate()
+    Keychain(tmp_path / "keychain").add(key)
+    mine = f'runtime_id = "{key.id}"\n'
+    assert 0 == check(DEFAULTS + ONE + mine)[0]
+    code, said = check(DEFAULTS + ONE + mine + ONE.replace("one", "two") + mine)
+    assert (2, True) == (code, "runtimes.two: has the key of runtimes.one" in said)
