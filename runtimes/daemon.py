@@ -20,7 +20,7 @@ from colonies.core.errors import ColoniesError, Failure, Misconfigured
 from colonies.core.function import Function
 from colonies.core.process import USUAL_LEASE, Held, Process, State
 from runtimes.announcement import announce
-from runtimes.base import Outcome, Runtime
+from runtimes.base import Outcome, Runtime, failure
 from runtimes.delivery import Delivery
 from runtimes.execution import Execution, Stop
 from runtimes.lasting import Lasting
@@ -44,12 +44,15 @@ class Habits(msgspec.Struct, frozen=True):
     """How a runtime works: processes at once, and seconds for the rest.
 
     ``heartbeat`` lies between signs of life at most; ``drain`` is what running processes have when
-    the runtime is told to stop.
+    the runtime is told to stop. ``once`` is to leave after one process, or when none has come
+    ``within`` so many seconds.
     """
 
     slots: int
     heartbeat: float
     drain: float
+    once: bool = False
+    within: float | None = None
 
 
 class Daemon:
@@ -85,6 +88,8 @@ class Daemon:
         self._functions: list[Function] = []
         self._running: dict[Execution, asyncio.Task[None]] = {}
         self._started = asyncio.Event()
+        self._first: Execution | None = None
+        self._enough = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurried = asyncio.Event()
 
@@ -92,6 +97,18 @@ class Daemon:
     def is_ended(self) -> bool:
         """Whether the plugin has ended as well, and not only been left behind."""
         return not self._thread.is_alive
+
+    @property
+    def first_outcome(self) -> Outcome | None:
+        """What the one process has come to that was to be executed; None if nothing has come.
+
+        What was cancelled, or taken away, has failed.
+        """
+        if self._first is None:
+            return None
+        if self._first.is_lost or self._first.outcome is None:
+            return failure("stopped")
+        return self._first.outcome
 
     def stop(self) -> None:
         """Take nothing more, finish what runs, leave; a second call does not wait for it."""
@@ -101,6 +118,7 @@ class Daemon:
 
     def drain(self) -> None:
         """Take nothing more, finish what runs, leave; may be called twice."""
+        self._enough.set()
         self._stopping.set()
 
     async def run(self) -> None:
@@ -118,15 +136,23 @@ class Daemon:
                     taking = tasks.create_task(self._take_work(tasks))
                     beating = tasks.create_task(self._beat())
                     telling = tasks.create_task(self._logs.run())
-                    await self._stopping.wait()
-                    logger.info("runtime draining", running=len(self._running))
+                    await self._wait_until_enough()
                     taking.cancel()
+                    if self._habits.once:
+                        await self._wait_until_idle(unless=self._stopping)
+                    logger.info("runtime draining", running=len(self._running))
                     await self._finish()
                     beating.cancel()
                     telling.cancel()
             finally:
                 await self._close()
         logger.info("runtime stopped")
+
+    async def _wait_until_enough(self) -> None:
+        """Wait until nothing more is to be taken."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._habits.within):
+                await self._enough.wait()
 
     def _load_kept(self) -> list[Kept]:
         try:
@@ -245,6 +271,9 @@ class Daemon:
         for earlier in ours:
             earlier.stop(Stop.LOST)
         self._begin(tasks, execution)
+        if self._habits.once:
+            self._first = execution
+            self._enough.set()
 
     def _execution(
         self, process: Process, outcome: Outcome | None = None, *, is_resumed: bool = False

@@ -80,6 +80,8 @@ class Execution:
         With a ``tenure`` the work outlives us: when we leave it is let go of, and not given back.
         """
         self.process = process
+        self.outcome = outcome
+        """What it has come to by itself, once it has."""
         self.held = Held(process_id=process.process_id, attempt_token=process.attempt_token)
         self._colonies = colonies
         self._plugin = plugin
@@ -88,7 +90,6 @@ class Execution:
         self._logs = logs
         self._is_resumed = is_resumed
         self._tenure = tenure
-        self._kept = outcome
         self._reason: Stop | None = None
         self._text = ""
         self._told = asyncio.Event()
@@ -116,8 +117,8 @@ class Execution:
 
     async def run(self) -> None:
         """See it to its end; no process ends whoever calls this."""
-        if self._kept:
-            await self._delivery.deliver(self.process, self._kept, is_kept=True)
+        if self.outcome:
+            await self._delivery.deliver(self.process, self.outcome, is_kept=True)
             await self._forget()
             return
         if self._tenure:
@@ -130,7 +131,7 @@ class Execution:
             said.close()
 
     async def _see_to_its_end(self, said: AttemptLog) -> None:
-        outcome = await self._work(said)
+        self.outcome = outcome = await self._work(said)
         if self._is_abandoned:
             return  # the plugin may be at it still: nobody else shall be, until the lease is over
         if outcome is None and self._is_let_go:

@@ -11,12 +11,12 @@ import platform
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import click
 import msgspec
@@ -29,13 +29,14 @@ from colonies.client.keychain import find_key
 from colonies.core.errors import ColoniesError, Misconfigured
 from colonies.core.identity import PrivateKey
 from colonies.core.runtime import Runtime as Member
-from colonies.options import CLIENT, flags_for, setting_options
+from colonies.options import CLIENT, setting_options
 from colonies.settings import Settings
 from colonies.version import __version__
-from runtimes.base import Help, Runtime
+from runtimes.base import Runtime
 from runtimes.daemon import Daemon, Habits
 from runtimes.membership import Membership
 from runtimes.notify import STOPPING, notify, ready, signs_of_life
+from runtimes.options import figures, habits, plugin_option, starts
 from runtimes.outcomes import Outcomes
 from runtimes.roster import read as read_roster
 from runtimes.supervisor import Supervisor
@@ -48,6 +49,10 @@ USAGE = 2
 
 STUCK = 3
 """The exit code after a plugin that could not be ended."""
+
+FAILED = 1
+NOTHING = 4
+"""The exit codes of ``--once`` after a process that failed, and when none has come."""
 
 
 class Plugins(click.Group):
@@ -112,82 +117,21 @@ def _command(name: str, plugin: type[Runtime]) -> click.Command:
         plugin_settings = _plugin_settings(name, plugin, given)
         # One file name for one runtime: host and colony keep the identities of many apart.
         options["name"] = options["name"] or f"{name}-{platform.node() or 'localhost'}"
+        if options["within"] and not options["once"]:
+            raise click.UsageError("--within is for --once")
         config = _config(options)
         if options["check"]:
             return _check_identity(config, options["name"], options["runtime_id"])
         logs.configure(verbose=options["verbose"])
         if options["tied"]:
             structlog.contextvars.bind_contextvars(name=options["name"])
-        _run(plugin, plugin_settings, config, options)
-        return None
+        sys.exit(_run(plugin, plugin_settings, config, options))
 
-    common = [*_figures(), *_habits(plugin), setting_options(*CLIENT, "runtime_id")]
-    of_plugin = [_plugin_option(name, plugin, field) for field in own]
+    common = [*figures(), *habits(plugin), *starts(), setting_options(*CLIENT, "runtime_id")]
+    of_plugin = [plugin_option(name, plugin, field) for field in own]
     for option in reversed([*of_plugin, *common]):
         run = option(run)
     return click.command(name, help=plugin.__doc__)(run)
-
-
-def _habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
-    """Give the options of how a runtime works."""
-    return [
-        click.option("--name", help="Name in the colony (default: plugin and host)."),
-        click.option(
-            "--type",
-            "runtime_type",
-            default=plugin.runtime_type,
-            show_default=True,
-            help="Type of processes to take.",
-        ),
-        _number(
-            "--slots", click.IntRange(1, 10_000), plugin.usual_slots, "Processes held at once."
-        ),
-        _number("--heartbeat", click.FloatRange(0.1, 3600), 10, "Seconds between signs of life."),
-        _number("--drain", click.FloatRange(0), 30, "Seconds that work has after SIGTERM."),
-        _number("--grace", click.FloatRange(0), 5, "Seconds that stopped work has to clean up."),
-        click.option(
-            "--state-dir",
-            type=click.Path(file_okay=False, path_type=Path),
-            envvar="COLONIES_STATE_DIR",
-            show_envvar=True,
-            help="Folder of what a restart must know (default: the user's state folder).",
-        ),
-        click.option("-v", "--verbose", is_flag=True, help="Log every call."),
-        click.option("--check", is_flag=True, help="Check the settings, and start nothing."),
-        click.option("--tied", is_flag=True, hidden=True),  # leave when standard input ends
-    ]
-
-
-def _figures() -> list[Callable[[Any], Any]]:
-    """Give the options of what a runtime has, which is what this machine has unless said."""
-    count = click.IntRange(0)
-    return [
-        _number("--cores", count, os.cpu_count() or 0, "Cores declared to the colony."),
-        _number("--mem", count, _memory(), "Memory declared to the colony, in MiB."),
-        _number("--gpus", count, 0, "GPUs declared to the colony."),
-    ]
-
-
-def _number(flag: str, kind: Any, default: float, text: str) -> Callable[[Any], Any]:
-    return click.option(flag, type=kind, default=default, show_default=True, help=text)
-
-
-def _plugin_option(
-    plugin_name: str, plugin: type[Runtime], field: msgspec.structs.FieldInfo
-) -> Callable[[Any], Any]:
-    hint = get_type_hints(plugin.Settings, include_extras=True)[field.name]
-    flags, kind = flags_for("--" + field.name.replace("_", "-"), hint.__origin__)
-    texts = [extra.text for extra in hint.__metadata__ if isinstance(extra, Help)]
-    return click.option(
-        *flags,
-        field.name,
-        type=kind,
-        default=None,
-        multiple=str(hint.__origin__).startswith("list"),
-        envvar=f"COLONIES_{plugin_name}_{field.name}".upper().replace("-", "_"),
-        show_envvar=True,
-        help="".join(f"{text}." for text in texts),
-    )
 
 
 def _plugin_settings(name: str, plugin: type[Runtime], given: dict[str, Any]) -> Any:
@@ -216,7 +160,8 @@ def _config(options: dict[str, Any]) -> Settings:
 
 def _run(
     plugin: type[Runtime], plugin_settings: Any, config: Settings, options: dict[str, Any]
-) -> None:
+) -> int:
+    """Run until there is nothing to do any more; give the exit code."""
     key = _identity(config, options["name"], options["runtime_id"])
     member = Member(
         runtime_id=key.id,
@@ -230,16 +175,18 @@ def _run(
     )
     runtime = plugin(plugin_settings)
     runtime.runtime_id, runtime.grace = key.id, options["grace"]
-    if not asyncio.run(_live(config, runtime, member, key, options)):
+    code = asyncio.run(_live(config, runtime, member, key, options))
+    if code == STUCK:
         # A thread of the plugin is stuck, and would hold up the interpreter's own end as well.
         sys.stderr.flush()
         os._exit(STUCK)
+    return code
 
 
 async def _live(
     config: Settings, plugin: Runtime, member: Member, key: PrivateKey, options: dict[str, Any]
-) -> bool:
-    """Run until told to stop; says whether the plugin has ended too."""
+) -> int:
+    """Run until told to stop, or once; give the exit code."""
     state_folder = (options["state_dir"] or user_state_path("colonies")).expanduser()
     async with connect(config, key=key) as colonies:
         daemon = Daemon(
@@ -248,7 +195,11 @@ async def _live(
             membership=Membership(colonies, member, _owner(config)),
             outcomes=Outcomes(state_folder, member.runtime_id, member.colony_id),
             habits=Habits(
-                slots=options["slots"], heartbeat=options["heartbeat"], drain=options["drain"]
+                slots=1 if options["once"] else options["slots"],
+                heartbeat=options["heartbeat"],
+                drain=options["drain"],
+                once=options["once"],
+                within=options["within"],
             ),
             tenure=lambda lasting, thread: Tenure(lasting, thread, state_folder, member.runtime_id),
         )
@@ -256,7 +207,14 @@ async def _live(
         async with signs_of_life():
             ready(f"works as {member.name}")
             await daemon.run()
-        return daemon.is_ended
+    if not daemon.is_ended:
+        return STUCK
+    if not options["once"]:
+        return 0
+    outcome = daemon.first_outcome
+    if outcome is None:
+        return NOTHING
+    return 0 if outcome.is_success else FAILED
 
 
 def _listen(daemon: Daemon, *, is_tied: bool) -> None:
@@ -290,12 +248,17 @@ def _identity(config: Settings, label: str, runtime_id: str | None) -> PrivateKe
 
 
 def _check_identity(config: Settings, label: str, runtime_id: str | None) -> str:
-    """Say which key `_identity` would give, without making one."""
-    if runtime_id or config.runtime_prvkey:
-        return _identity(config, label, runtime_id).id
+    """Say which key `_identity` would give, without making one: by its name, or else by its id."""
     keychain, name = Keychain.of(config), _key_name(config, label)
-    key = keychain.find(name)
-    return key.id if key else f"{keychain.folder.resolve()}/{name}"
+    folder = keychain.folder.resolve()
+    if runtime_id or config.runtime_prvkey:
+        key: PrivateKey | None = _identity(config, label, runtime_id)
+    else:
+        key = keychain.find(name)
+    if key is None:
+        return f"{folder}/{name}"
+    names = sorted(name for name, identity in keychain.names().items() if identity == key.id)
+    return f"{folder}/{names[0]}" if names else key.id
 
 
 def _key_name(config: Settings, label: str) -> str:
@@ -308,14 +271,6 @@ def _owner(config: Settings) -> PrivateKey | None:
         return find_key(config, "colony")
     except Misconfigured:
         return None
-
-
-def _memory() -> int:
-    """Give this machine's memory in MiB, or 0 where it does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-    except (ValueError, OSError):
-        return 0
 
 
 def _file_options() -> list[click.Parameter]:
@@ -343,8 +298,8 @@ def _run_file(ctx: click.Context, path: Path | None, *, check: bool) -> None:
     if path is None:
         raise click.UsageError("Missing the name of a plugin, or --config.")
     if check:
-        for name, words in read_roster(path, ctx).items():
-            click.echo(f"{name}: {words[0]}")
+        for entry in read_roster(path, ctx).values():
+            click.echo(f"{entry.name}: {entry.words[0]}")
         return
     logs.configure()
     asyncio.run(Supervisor(lambda: read_roster(path, ctx)).run())

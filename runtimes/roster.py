@@ -13,19 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from colonies.core.errors import Misconfigured
-
-Words = tuple[str, ...]
-"""What follows ``colonies-run`` on the command line of a runtime."""
 
 _KEYS = {"runtime_type": "type"}
 _NO_KEYS = {"help", "check", "once", "within"}
 """Options that are about one start, and not about the runtime."""
 
 
-def read(path: Path, ctx: click.Context) -> dict[str, Words]:
-    """Give the command line of each runtime by its name, for the group of plugins of ``ctx``.
+class Entry(msgspec.Struct, frozen=True):
+    """A runtime of the file: its key, and what follows ``colonies-run`` on its command line."""
+
+    name: str
+    identity: str
+    words: tuple[str, ...]
+
+
+def read(path: Path, ctx: click.Context) -> dict[str, Entry]:
+    """Give the runtimes by their names in the file, for the group of plugins of ``ctx``.
 
     Nothing is made or started. Raises Misconfigured with the path of the first fault in the file.
     """
@@ -48,12 +54,12 @@ class _Reading:
         self._known = {"plugin"}
         self._holders: dict[str, str] = {}
 
-    def read(self, tables: dict[str, Any]) -> dict[str, Words]:
+    def read(self, tables: dict[str, Any]) -> dict[str, Entry]:
         found = {name: self._read_one(name, table) for name, table in tables.items()}
         _refuse_unknown(self._defaults, self._known, f"{self._path}: defaults.")
         return found
 
-    def _read_one(self, name: str, table: Any) -> Words:
+    def _read_one(self, name: str, table: Any) -> Entry:
         where = f"{self._path}: runtimes.{name}"
         own = _table(table, where)
         plugin, command = self._plugin(own, where)
@@ -68,8 +74,9 @@ class _Reading:
             if key in values
             for word in _words(option, values[key], f"{where}.{key}")
         ]
-        self._claim(name, _identity(command, words, where), where)
-        return (plugin, *words)
+        identity = _identity(command, words, where)
+        self._claim(name, identity, where)
+        return Entry(name, identity, (plugin, *words))
 
     def _plugin(self, own: dict[str, Any], where: str) -> tuple[str, click.Command]:
         """Give a runtime's plugin, and that as a command."""
@@ -133,7 +140,7 @@ def _options(command: click.Command) -> dict[str, click.Option]:
     }
 
 
-def _words(option: click.Option, value: Any, where: str) -> Words:
+def _words(option: click.Option, value: Any, where: str) -> tuple[str, ...]:
     """Give an option with a value as words of a command line."""
     flag = next(flag for flag in option.opts if flag.startswith("--"))
     if option.is_flag:

@@ -18,7 +18,7 @@ import structlog
 from colonies.client.insistence import pauses
 from colonies.core.errors import Misconfigured
 from runtimes.notify import RELOADING, STOPPING, VARIABLES, notify, ready, signs_of_life
-from runtimes.roster import Words
+from runtimes.roster import Entry
 
 logger = structlog.get_logger()
 
@@ -33,7 +33,7 @@ STEADY = 60.0
 class Supervisor:
     """Keeps running what a file says, until told to stop."""
 
-    def __init__(self, read: Callable[[], dict[str, Words]]) -> None:
+    def __init__(self, read: Callable[[], dict[str, Entry]]) -> None:
         """Read for the first time: raises Misconfigured, and nothing is started."""
         self._read = read
         self._wanted = read()
@@ -82,16 +82,18 @@ class Supervisor:
 
     def _apply(self, tasks: asyncio.TaskGroup) -> None:
         """Start what is new, and say to all others what is wanted of them now."""
-        for name, keeper in self._keepers.items():
-            keeper.want(self._wanted.get(name))
-        for name in self._wanted.keys() - self._keepers.keys():
-            keeper = self._keepers[name] = Keeper(name, self._wanted[name])
-            tasks.create_task(self._keep(name, keeper))
+        # By their keys, whatever they are called: no two processes shall be one runtime.
+        wanted = {entry.identity: entry for entry in self._wanted.values()}
+        for identity, keeper in self._keepers.items():
+            keeper.want(wanted.get(identity))
+        for identity in wanted.keys() - self._keepers.keys():
+            keeper = self._keepers[identity] = Keeper(wanted[identity])
+            tasks.create_task(self._keep(identity, keeper))
 
-    async def _keep(self, name: str, keeper: Keeper) -> None:
+    async def _keep(self, identity: str, keeper: Keeper) -> None:
         await keeper.run()
         # At once: a keeper that has ended must not be asked to go on.
-        del self._keepers[name]
+        del self._keepers[identity]
 
     def _status(self) -> str:
         return f"runs {', '.join(sorted(self._wanted))}"
@@ -100,16 +102,15 @@ class Supervisor:
 class Keeper:
     """Keeps one runtime running as it is wanted, until it is not wanted any more."""
 
-    def __init__(self, name: str, words: Words) -> None:
-        self._wanted: Words | None = words
+    def __init__(self, entry: Entry) -> None:
+        self._wanted: Entry | None = entry
         self._changed = asyncio.Event()
         self._child: asyncio.subprocess.Process | None = None
-        self._log = logger.bind(name=name)
 
-    def want(self, words: Words | None) -> None:
+    def want(self, entry: Entry | None) -> None:
         """Say how it shall run from now on; None is not at all. What differs drains first."""
-        if words != self._wanted:
-            self._wanted = words
+        if entry != self._wanted:
+            self._wanted = entry
             self._changed.set()
 
     def hurry(self) -> None:
@@ -122,25 +123,30 @@ class Keeper:
         """Start it, and start it again, with pauses that grow while it keeps ending."""
         loop = asyncio.get_running_loop()
         waits = pauses(FIRST_PAUSE, LONGEST_PAUSE)
-        while self._wanted is not None:
+        while entry := self._wanted:
             self._changed.clear()
             since = loop.time()
-            how = await self._live(self._wanted)
+            how = await self._live(entry)
             if self._changed.is_set() or loop.time() - since > STEADY:
                 waits = pauses(FIRST_PAUSE, LONGEST_PAUSE)
             if self._changed.is_set():
                 continue
             pause = next(waits)
-            self._log.error("runtime ended, starting it again", error=how, seconds=round(pause, 1))
+            logger.error(
+                "runtime ended, starting it again",
+                name=entry.name,
+                error=how,
+                seconds=round(pause, 1),
+            )
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._changed.wait()
 
-    async def _live(self, words: Words) -> str:
+    async def _live(self, entry: Entry) -> str:
         """See one child to its end, which is asked for when it is not wanted; say how it ended."""
         try:
             self._child = child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "runtimes", *words, "--tied"),
+                *(sys.executable, "-P", "-m", "runtimes", *entry.words, "--tied"),
                 stdin=asyncio.subprocess.PIPE,
                 env={key: value for key, value in os.environ.items() if key not in VARIABLES},
                 start_new_session=True,  # Ctrl-C is for us, who then let it drain
@@ -154,7 +160,7 @@ class Keeper:
                 await asyncio.wait({ended, changed}, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
                 if child.returncode is None and child.stdin:
-                    self._log.info("runtime asked to drain")
+                    logger.info("runtime asked to drain", name=entry.name)
                     child.stdin.close()
             return f"exit code {child.returncode}"
         finally:

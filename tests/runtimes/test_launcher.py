@@ -310,6 +310,30 @@ async def test_a_key_that_no_plugin_knows_is_refused(launch, tmp_path):
     assert "did you mean max_output?" in running.lines[-1]
 
 
+@pytest.mark.parametrize(("command", "code"), [("echo", 0), ("false", 1)])
+async def test_once_is_one_process_and_its_outcome_the_exit_code(launch, member, command, code):
+    first = await member.submit(command, runtime_type="shell")
+    second = await member.submit("echo", runtime_type="shell")
+    async with launch("shell", "--once", "--slots", "9", "--drain", "0") as running:
+        assert code == await running.finish()
+    assert (await member.get_process(first.id)).state.is_final
+    assert State.WAITING is (await member.get_process(second.id)).state
+
+
+async def test_once_within_some_time_or_not_at_all(launch):
+    async with launch("shell", "--once", "--within", "0.1") as running:
+        assert 4 == await running.finish()
+
+
+async def test_once_fails_when_the_process_is_cancelled(launch, member):
+    async with launch("shell", "--once", "--heartbeat", "0.2") as running:
+        await running.line_with("runtime ready")
+        process = await member.submit("sleep", 1000, runtime_type="shell")
+        await running.line_with("process started")
+        await member.cancel_process(process.id)
+        assert 1 == await running.finish()
+
+
 async def test_without_a_hub_it_says_so_and_goes_on_trying(launch):
     async with launch("shell", COLONIES_SERVERPORT="1", COLONIES_TIMEOUT="1") as running:
         await running.line_with("hub away, trying again", "no hub at")

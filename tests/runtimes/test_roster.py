@@ -1,5 +1,9 @@
 """The file of ``colonies-run --config``: what it may say, and what is said of its faults."""
 
+import shutil
+import subprocess
+import sys
+
 import click
 import pytest
 
@@ -7,6 +11,7 @@ from colonies.client import Keychain
 from colonies.core.identity import PrivateKey
 from runtimes.launcher import Plugins, main
 from runtimes.roster import read
+from tests.programs import ROOT
 
 COLONY = "a" * 64
 DEFAULTS = f'[defaults]\ncolony_id = "{COLONY}"\n'
@@ -44,14 +49,24 @@ def test_a_table_is_a_command_line(tmp_path, monkeypatch):
     )
     found = read(path, click.Context(Plugins(name="colonies-run")))
     assert {"one", "two"} == set(found)
-    assert "shell" == found["one"][0]
+    assert "shell" == found["one"].words[0]
     assert {
         "--name=one", "--slots=2", "--drain=1.5", "--type=big", "--offline", "--max-output=9",
         "--write=/a b", "--write=-c", f"--colonyid={COLONY}",
-    } == set(found["one"][1:])  # fmt: skip
-    assert {"--name=other", "--slots=4", "--no-tls", f"--colonyid={COLONY}"} == set(
-        found["two"][1:]
-    )
+    } == set(found["one"].words[1:])  # fmt: skip
+    other = {"--name=other", "--slots=4", "--no-tls", f"--colonyid={COLONY}"}
+    assert other == set(found["two"].words[1:])
+
+
+def test_a_runtime_has_one_identity_before_and_after_its_first_start(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLONIES_KEYCHAIN", str(tmp_path / "keychain"))
+    path, ctx = tmp_path / "runtimes.toml", click.Context(Plugins(name="colonies-run"))
+    path.write_text(DEFAULTS + ONE)
+    before = read(path, ctx)
+    key = Keychain(tmp_path / "keychain").named(f"one.{COLONY[:16]}")
+    assert before == read(path, ctx)
+    path.write_text(DEFAULTS + ONE.replace("one", "two") + f'runtime_id = "{key.id}"\n')
+    assert before["one"].identity == read(path, ctx)["two"].identity
 
 
 @pytest.mark.parametrize(
@@ -89,9 +104,24 @@ def test_a_fault_is_one_line_with_its_place(check, text, complaint):
     assert complaint in said
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--check", "shell"], "--config and --check do not go before shell"),
+        (["--check"], "Missing the name of a plugin, or --config."),
+        (["shell", "--within", "1"], "--within is for --once"),
+        (["shell", "--check"], "which colony?"),
+    ],
+)
+def test_what_does_not_go_together_is_said(words, complaint, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert (2, True) == (ended.value.code, complaint in capsys.readouterr().err)
+
+
 def test_a_file_that_is_not_there(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        main(["--config", str(tmp_path / "none.toml")])
+        main(["--config", str(tmp_path / "none.toml"), "--check"])
     assert f"error: {tmp_path}/none.toml: No such file or directory\n" == capsys.readouterr().err
 
 
@@ -102,3 +132,28 @@ def test_a_key_by_its_id_is_found_and_used_once(check, tmp_path):
     assert 0 == check(DEFAULTS + ONE + mine)[0]
     code, said = check(DEFAULTS + ONE + mine + ONE.replace("one", "two") + mine)
     assert (2, True) == (code, "runtimes.two: has the key of runtimes.one" in said)
+
+
+PAGE = (ROOT / "docs" / "colonies-run.md").read_text()
+EXAMPLE = (ROOT / "examples" / "service" / "runtimes.toml").read_text()
+
+
+@pytest.mark.parametrize("text", [*PAGE.split("```toml\n")[1:], EXAMPLE], ids=["docs", "example"])
+def test_the_files_to_begin_with_are_right(check, text):
+    code, said = check(text.split("```")[0])
+    assert (0, said) == (code, said)
+
+
+def test_the_unit_is_one_that_systemd_takes(tmp_path):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("there is no systemd-analyze")
+    text = (ROOT / "examples" / "service" / "colonies-run.service").read_text()
+    unit = tmp_path / "colonies-run.service"
+    unit.write_text(text.replace("/opt/colonies/bin/colonies-run", sys.executable))
+    said = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "colonies-run.service" not in said.stderr

@@ -1,4 +1,4 @@
-"""``colonies-run --config``: several runtimes from one file, at a real hub and a real systemd socket."""
+"""``colonies-run --config``: several runtimes from one file, and what systemd is told of them."""
 
 import asyncio
 import os

@@ -1,0 +1,104 @@
+"""The options of every ``colonies-run NAME``: of the plugin, of the runtime, and of one start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import click
+import msgspec
+
+from colonies.options import flags_for
+from runtimes.base import Help, Runtime
+
+DEVICES = Path("/dev")
+
+
+def habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
+    """Give the options of how a runtime works."""
+    return [
+        click.option("--name", help="Name in the colony (default: plugin and host)."),
+        click.option(
+            "--type",
+            "runtime_type",
+            default=plugin.runtime_type,
+            show_default=True,
+            help="Type of processes to take.",
+        ),
+        _number(
+            "--slots", click.IntRange(1, 10_000), plugin.usual_slots, "Processes held at once."
+        ),
+        _number("--heartbeat", click.FloatRange(0.1, 3600), 10, "Seconds between signs of life."),
+        _number("--drain", click.FloatRange(0), 30, "Seconds that work has after SIGTERM."),
+        _number("--grace", click.FloatRange(0), 5, "Seconds that stopped work has to clean up."),
+        click.option(
+            "--state-dir",
+            type=click.Path(file_okay=False, path_type=Path),
+            envvar="COLONIES_STATE_DIR",
+            show_envvar=True,
+            help="Folder of what a restart must know (default: the user's state folder).",
+        ),
+        click.option("-v", "--verbose", is_flag=True, help="Log every call."),
+    ]
+
+
+def starts() -> list[Callable[[Any], Any]]:
+    """Give the options that are about one start, and not about the runtime."""
+    return [
+        click.option("--check", is_flag=True, help="Check the settings, and start nothing."),
+        click.option("--once", is_flag=True, help="Leave after one process, with its outcome."),
+        click.option(
+            "--within",
+            type=click.FloatRange(0, min_open=True),
+            help="Seconds in which it must come, with --once (default: no limit).",
+        ),
+        click.option("--tied", is_flag=True, hidden=True),  # leave when standard input ends
+    ]
+
+
+def figures() -> list[Callable[[Any], Any]]:
+    """Give the options of what a runtime has, which is what this machine has unless said."""
+    count = click.IntRange(0)
+    return [
+        _number("--cores", count, os.cpu_count() or 0, "Cores declared to the colony."),
+        _number("--mem", count, _memory(), "Memory declared to the colony, in MiB."),
+        _number("--gpus", count, count_gpus(DEVICES), "GPUs declared to the colony."),
+    ]
+
+
+def _number(flag: str, kind: Any, default: float, text: str) -> Callable[[Any], Any]:
+    return click.option(flag, type=kind, default=default, show_default=True, help=text)
+
+
+def plugin_option(
+    plugin_name: str, plugin: type[Runtime], field: msgspec.structs.FieldInfo
+) -> Callable[[Any], Any]:
+    """Give the option of one of a plugin's own settings."""
+    hint = get_type_hints(plugin.Settings, include_extras=True)[field.name]
+    flags, kind = flags_for("--" + field.name.replace("_", "-"), hint.__origin__)
+    texts = [extra.text for extra in hint.__metadata__ if isinstance(extra, Help)]
+    return click.option(
+        *flags,
+        field.name,
+        type=kind,
+        default=None,
+        multiple=str(hint.__origin__).startswith("list"),
+        envvar=f"COLONIES_{plugin_name}_{field.name}".upper().replace("-", "_"),
+        show_envvar=True,
+        help="".join(f"{text}." for text in texts),
+    )
+
+
+def count_gpus(devices: Path) -> int:
+    """Give how many GPUs of NVIDIA have a file among these devices."""
+    return sum(path.name[len("nvidia") :].isdecimal() for path in devices.glob("nvidia[0-9]*"))
+
+
+def _memory() -> int:
+    """Give this machine's memory in MiB, or 0 where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    except (ValueError, OSError):
+        return 0
