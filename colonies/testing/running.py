@@ -1,0 +1,111 @@
+"""A plugin at work in this process: in the daemon that ``colonies-run`` starts, and watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from colonies.client import connect
+from colonies.core.identity import PrivateKey
+from colonies.core.process import Process
+from colonies.core.runtime import Runtime as Member
+from colonies.settings import Settings
+from runtimes.base import Job, Outcome, Runtime
+from runtimes.daemon import Daemon, Habits
+from runtimes.membership import Membership
+from runtimes.outcomes import Outcomes
+from runtimes.tenure import Tenure
+
+HEARTBEAT = 0.5
+"""Seconds between signs of life, so that what was missed is noticed soon."""
+
+
+class Running:
+    """A plugin at work, and which of its executions have begun and ended."""
+
+    def __init__(self, plugin: Runtime) -> None:
+        self.plugin = plugin
+        self.daemon: Daemon
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Condition()
+        self._begun: set[str] = set()
+        self._ended: set[str] = set()
+        self._execute = plugin.execute
+        plugin.execute = self._watch  # type: ignore[method-assign]
+
+    async def begun(self, process_id: str) -> None:
+        """Wait until the plugin executes a process."""
+        await self._wait_for(self._begun, process_id)
+
+    async def ended(self, process_id: str) -> None:
+        """Wait until an execution of a process has ended, for whatever reason."""
+        await self._wait_for(self._ended, process_id)
+
+    def stop(self) -> None:
+        """Have it leave, as after SIGTERM."""
+        self.daemon.stop()
+
+    async def _wait_for(self, happened: set[str], process_id: str) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: process_id in happened)
+
+    async def _watch(self, process: Process, job: Job) -> Outcome:
+        self._note(self._begun, process)
+        try:
+            return await self._execute(process, job)
+        finally:
+            self._note(self._ended, process)
+
+    def _note(self, happened: set[str], process: Process) -> None:
+        """Note on our loop what has happened on the plugin's."""
+        asyncio.run_coroutine_threadsafe(self._add(happened, process.process_id), self._loop)
+
+    async def _add(self, happened: set[str], process_id: str) -> None:
+        async with self._changed:
+            happened.add(process_id)
+            self._changed.notify_all()
+
+
+@asynccontextmanager
+async def run(
+    plugin: Runtime,
+    settings: Settings,
+    owner: PrivateKey,
+    *,
+    folder: Path,
+    slots: int,
+    grace: float,
+    drain: float,
+) -> AsyncIterator[Running]:
+    """Run a plugin as a new runtime of the colony that ``owner`` owns; it leaves with the block."""
+    key = PrivateKey.generate()
+    member = Member(
+        runtime_id=key.id,
+        runtime_type=plugin.runtime_type,
+        name=f"{plugin.runtime_type}-{key.id[:12]}",
+        colony_id=owner.id,
+    )
+    plugin.runtime_id, plugin.grace = key.id, grace
+    running = Running(plugin)
+    try:
+        async with connect(settings, key=key) as colonies, asyncio.TaskGroup() as tasks:
+            running.daemon = Daemon(
+                colonies,
+                plugin,
+                membership=Membership(colonies, member, owner),
+                outcomes=Outcomes(folder, member.runtime_id, member.colony_id),
+                habits=Habits(slots=slots, heartbeat=HEARTBEAT, drain=drain),
+                tenure=lambda one, thread: Tenure(one, thread, folder, member.runtime_id),
+            )
+            tasks.create_task(running.daemon.run())
+            try:
+                yield running
+            finally:
+                running.stop()
+    except BaseExceptionGroup as group:
+        # Whoever tests wants what went wrong, and not that it did so in a group of one.
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None
