@@ -32,6 +32,7 @@ from colonies.core.runtime import Runtime as Member
 from colonies.options import CLIENT, setting_options
 from colonies.settings import Settings
 from colonies.version import __version__
+from runtimes import template
 from runtimes.base import Runtime
 from runtimes.daemon import Daemon, Habits
 from runtimes.membership import Membership
@@ -316,7 +317,7 @@ def main(words: Sequence[str] | None = None) -> None:
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    command = click.version_option(__version__, prog_name="colonies-run")(command)
+    command = click.version_option(__version__, prog_name="colonies-run")(template.option(command))
     try:
         command(words, standalone_mode=True)
     except ColoniesError as error:
