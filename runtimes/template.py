@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import keyword
 import re
-import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from colonies.core.errors import Misconfigured
 from colonies.version import __version__
 
+C = TypeVar("C", bound=Callable[..., Any] | click.Command)
+
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", re.ASCII)
 _LONGEST_NAME = 40
-_TAKEN = {"colonies", "runtimes", "tests", "test", "pytest"}
 
 _PYPROJECT = """\
 [build-system]
@@ -159,7 +160,7 @@ def write_package(name: str, parent: Path) -> Path:
     return folder
 
 
-def option(command: Callable[..., Any]) -> Callable[..., Any]:
+def option(command: C) -> C:
     """Add ``--new`` to a command."""
 
     def write(ctx: click.Context, _: click.Parameter, name: str | None) -> None:
@@ -186,10 +187,10 @@ def _check(name: str) -> None:
             f"hyphens, a letter first, got {name[:80]!r}"
         )
     module = name.replace("-", "_")
-    if keyword.iskeyword(module) or module in sys.stdlib_module_names or module in _TAKEN:
-        raise Misconfigured(f"--new: {module} is a name of Python's or ours, expected another")
     if entry_points(group="colonies.runtimes", name=name):
         raise Misconfigured(f"--new: a plugin {name} is installed already, expected another name")
+    if keyword.iskeyword(module) or module == "tests" or find_spec(module):
+        raise Misconfigured(f"--new: {module} means something to Python, expected another name")
 
 
 def _fill(text: str, words: dict[str, str]) -> str:

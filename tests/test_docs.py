@@ -98,7 +98,7 @@ async def test_the_request_of_the_protocol_is_answered(server, colony, people, m
 
 
 async def test_the_plugin_of_the_docs_runs(server, colony, people, member, tmp_path):
-    _, plugin = blocks(ROOT / "docs" / "runtimes.md", "python")
+    _, plugin, *_ = blocks(ROOT / "docs" / "runtimes.md", "python")
     (entry,) = blocks(ROOT / "docs" / "runtimes.md", "toml")
     package = tmp_path / "my_package"
     metadata = tmp_path / "my_package.dist-info"
@@ -122,12 +122,17 @@ async def test_the_plugin_of_the_docs_runs(server, colony, people, member, tmp_p
 
 
 def test_the_function_of_the_docs_is_given_what_it_says():
-    function, _ = blocks(ROOT / "docs" / "runtimes.md", "python")
+    function, *_ = blocks(ROOT / "docs" / "runtimes.md", "python")
     module: dict[str, Any] = {}
     exec(function, module)
     args, kwargs = values_for(module["mean"], ["1"], {}, Inputs.read(["1", "2"], {}))
     assert module["mean"](*args, **kwargs) == 1.5
     assert describe("mean", module["mean"]).signature == "mean(digits: int = 2)"
+
+
+def test_the_complete_plugin_of_the_docs_is_that_of_the_examples():
+    *_, plugin = blocks(ROOT / "docs" / "runtimes.md", "python")
+    assert plugin == (ROOT / "examples" / "plugins" / "digest.py").read_text()
 
 
 async def test_the_workflow_of_the_docs_runs(server, colony, people, tmp_path):

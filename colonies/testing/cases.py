@@ -6,11 +6,12 @@ A case raises AssertionError with what was expected and what came instead.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
 from colonies.client import SubmittedProcess
+from colonies.core.identity import PrivateKey
 from colonies.core.process import Process, State
 from colonies.testing.running import Running
 from colonies.testing.world import World
@@ -26,18 +27,8 @@ class Words(Protocol):
     options: dict[str, Any]
 
 
-class Saying(Protocol):
-    """What a test class says of its plugin; see `conformance.Conformance`."""
-
-    grace: Any
-    patience: Any
-
-    def left_of(self, process: Process) -> Collection[str]:
-        """Say what is left of a process that was stopped."""
-
-
 class Subject:
-    """A plugin under test, in a world of its own."""
+    """A plugin under test, in a world of its own; ``saying`` is a `Conformance`."""
 
     def __init__(self, saying: Any, world: World, make: Callable[[], Runtime]) -> None:
         self.saying = saying
@@ -49,9 +40,11 @@ class Subject:
         """Whether what it executes lives on without it."""
         return issubclass(self.saying.plugin, Lasting)
 
-    def running(self, slots: int = 1) -> AbstractAsyncContextManager[Running]:
+    def running(
+        self, slots: int = 1, key: PrivateKey | None = None
+    ) -> AbstractAsyncContextManager[Running]:
         """Have the plugin work while the block lasts."""
-        return self.world.running(self.make(), slots=slots, grace=self.saying.grace)
+        return self.world.running(self.make(), slots=slots, grace=self.saying.grace, key=key)
 
     async def submit(self, work: Words, **options: Any) -> SubmittedProcess:
         """Submit work for the plugin."""
@@ -193,7 +186,8 @@ async def outlives_the_hub(subject: Subject) -> None:
 
 async def leaves(subject: Subject) -> None:
     """When the runtime leaves, what runs is ended and given back, or lives on if it can."""
-    async with subject.running() as running:
+    key = PrivateKey.generate()
+    async with subject.running(key=key) as running:
         submitted = await subject.submit(subject.saying.endless)
         async with subject.within("the plugin was not asked to execute"):
             await running.begun(submitted.id)
@@ -204,9 +198,55 @@ async def leaves(subject: Subject) -> None:
     now = await subject.world.client.get_process(submitted.id)
     if subject.is_lasting:
         expect_state(now, State.RUNNING)
+        await _cancel_in_its_next_life(subject, submitted, key)
         return
     expect_state(now, State.WAITING)
     subject.expect_nothing_left(now)
+
+
+async def _cancel_in_its_next_life(
+    subject: Subject, submitted: SubmittedProcess, key: PrivateKey
+) -> None:
+    async with subject.running(key=key) as running:
+        async with subject.within("what lives on was not taken up"):
+            await running.begun(submitted.id)
+        await subject.world.client.cancel_process(submitted.id, "not needed")
+        done = await subject.ended(submitted, "though it was cancelled after a restart")
+        subject.expect_nothing_left(done)
+
+
+async def outlives_its_runtime(subject: Subject) -> None:
+    """What a lasting plugin executes goes on when the runtime has left, and is found again."""
+    key = PrivateKey.generate()
+    async with subject.running(key=key) as running:
+        submitted = await subject.submit(subject.saying.slow)
+        async with subject.within("the plugin was not asked to execute"):
+            await running.begun(submitted.id)
+    await _expect_found_again(subject, submitted, key)
+
+
+async def outlives_a_kill(subject: Subject) -> None:
+    """What a lasting plugin executes goes on when the runtime was killed, and is found again."""
+    key = PrivateKey.generate()
+    saying = subject.saying
+    settings = subject.make().settings
+    launched = subject.world.launched(saying.plugin, settings, key=key, grace=saying.grace)
+    async with launched as runtime:
+        submitted = await subject.submit(saying.slow)
+        async with subject.within("the plugin was not asked to execute"):
+            await runtime.busy()
+    await _expect_found_again(subject, submitted, key)
+
+
+async def _expect_found_again(
+    subject: Subject, submitted: SubmittedProcess, key: PrivateKey
+) -> None:
+    async with subject.running(key=key):
+        done = await subject.ended(submitted, "though its runtime is back")
+        expect_state(done, State.SUCCESS)
+        expect(done.attempt == 1, f"expected one attempt, there were {done.attempt}")
+        count = subject.saying.starts_of(done)
+        expect(count == 1, f"expected work that is begun once, it was {count} times")
 
 
 _NEEDS: dict[Case, str] = {
@@ -219,7 +259,12 @@ _NEEDS: dict[Case, str] = {
     logs_before_it_closes: "telling",
     outlives_the_hub: "slow",
     leaves: "endless",
+    outlives_its_runtime: "slow",
+    outlives_a_kill: "slow",
 }
+
+LASTING = (outlives_its_runtime, outlives_a_kill)
+"""The cases of `Lasting` plugins only."""
 
 ALL = tuple(_NEEDS)
 

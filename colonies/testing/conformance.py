@@ -22,6 +22,7 @@ from colonies.core.process import Process
 from colonies.testing import cases
 from colonies.testing.world import LONG, open_world
 from runtimes.base import Runtime
+from runtimes.lasting import Lasting
 
 NEVER = 3600
 """Seconds after which the hub would end what is cancelled by itself: only the plugin shall."""
@@ -49,7 +50,7 @@ class Conformance:
     plugin: ClassVar[type[Runtime]]
     """What is tested."""
 
-    settings: ClassVar[Any] = None
+    settings: Any = None
     """An instance of the plugin's own ``Settings``, unless the defaults will do."""
 
     good: ClassVar[Work]
@@ -84,9 +85,19 @@ class Conformance:
         del process
         return ()
 
+    def starts_of(self, process: Process) -> int:
+        """Say how often the work of a process was begun, which a lasting plugin must do once.
+
+        Override it if there is a way to see.
+        """
+        del process
+        return 1
+
     @pytest.mark.parametrize("case", cases.ALL, ids=lambda case: case.__name__)
     def test_conforms(self, case: cases.Case, colonies_database: str) -> None:
         """Run a case."""
+        if case in cases.LASTING and not issubclass(self.plugin, Lasting):
+            pytest.skip(f"{self.plugin.__name__} is not Lasting")
         needed = cases.needs_of(case)
         if needed and getattr(self, needed) is None:
             pytest.skip(f"{type(self).__name__}.{needed} is not said")

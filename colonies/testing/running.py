@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from colonies.client import connect
@@ -26,10 +26,9 @@ class Running:
     """A plugin at work, and which of its executions have begun and ended."""
 
     def __init__(self, plugin: Runtime) -> None:
-        self.plugin = plugin
         self.daemon: Daemon
         self._loop = asyncio.get_running_loop()
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._begun: set[str] = set()
         self._ended: set[str] = set()
         self._execute = plugin.execute
@@ -37,21 +36,27 @@ class Running:
 
     async def begun(self, process_id: str) -> None:
         """Wait until the plugin executes a process."""
-        await self._wait_for(self._begun, process_id)
+        await self._until(lambda: process_id in self._begun)
+
+    async def busy(self) -> None:
+        """Wait until the plugin executes anything."""
+        await self._until(lambda: bool(self._begun))
 
     async def ended(self, process_id: str) -> None:
         """Wait until an execution of a process has ended, for whatever reason."""
-        await self._wait_for(self._ended, process_id)
+        await self._until(lambda: process_id in self._ended)
 
     def stop(self) -> None:
         """Have it leave, as after SIGTERM."""
         self.daemon.stop()
 
-    async def _wait_for(self, happened: set[str], process_id: str) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: process_id in happened)
+    async def _until(self, has_happened: Callable[[], bool]) -> None:
+        while not has_happened():
+            self._changed.clear()
+            await self._changed.wait()
 
     async def _watch(self, process: Process, job: Job) -> Outcome:
+        """Execute, on the plugin's loop, and note it on ours."""
         self._note(self._begun, process)
         try:
             return await self._execute(process, job)
@@ -59,28 +64,27 @@ class Running:
             self._note(self._ended, process)
 
     def _note(self, happened: set[str], process: Process) -> None:
-        """Note on our loop what has happened on the plugin's."""
-        asyncio.run_coroutine_threadsafe(self._add(happened, process.process_id), self._loop)
+        with suppress(RuntimeError):  # nobody watches any more
+            self._loop.call_soon_threadsafe(self._add, happened, process.process_id)
 
-    async def _add(self, happened: set[str], process_id: str) -> None:
-        async with self._changed:
-            happened.add(process_id)
-            self._changed.notify_all()
+    def _add(self, happened: set[str], process_id: str) -> None:
+        happened.add(process_id)
+        self._changed.set()
 
 
 @asynccontextmanager
 async def run(
     plugin: Runtime,
     settings: Settings,
-    owner: PrivateKey,
     *,
+    owner: PrivateKey,
+    key: PrivateKey,
     folder: Path,
     slots: int,
     grace: float,
     drain: float,
 ) -> AsyncIterator[Running]:
-    """Run a plugin as a new runtime of the colony that ``owner`` owns; it leaves with the block."""
-    key = PrivateKey.generate()
+    """Run a plugin with this key in the colony that ``owner`` owns; it leaves with the block."""
     member = Member(
         runtime_id=key.id,
         runtime_type=plugin.runtime_type,
@@ -99,11 +103,13 @@ async def run(
                 habits=Habits(slots=slots, heartbeat=HEARTBEAT, drain=drain),
                 tenure=lambda one, thread: Tenure(one, thread, folder, member.runtime_id),
             )
-            tasks.create_task(running.daemon.run())
+            working = tasks.create_task(running.daemon.run())
             try:
                 yield running
             finally:
                 running.stop()
+                # Not cancelled: only one that leaves by itself gives up what does not end.
+                await asyncio.wait({working})
     except BaseExceptionGroup as group:
         # Whoever tests wants what went wrong, and not that it did so in a group of one.
         if len(group.exceptions) > 1:

@@ -17,6 +17,7 @@ from colonies.core.runtime import Runtime as Member
 from colonies.server.app import Server
 from colonies.server.embedded import EmbeddedPostgres
 from colonies.settings import Settings
+from colonies.testing.child import Launched, Order, launch
 from colonies.testing.running import Running, run
 from runtimes.base import Runtime
 
@@ -53,21 +54,32 @@ class World:
     async def log_of(self, process_id: str) -> str:
         """Give all that a process has logged, in one text."""
         page = await self.client.get_logs(process_id)
-        return "".join(entry.text for entry in page.entries)
+        texts = [entry.text for entry in page.entries]
+        while page.next_position < page.length:
+            page = await self.client.get_logs(process_id, page.next_position)
+            texts += [entry.text for entry in page.entries]
+        return "".join(texts)
 
     @asynccontextmanager
     async def running(
-        self, plugin: Runtime, *, slots: int = 1, grace: float = 1.0, drain: float = 0.0
+        self,
+        plugin: Runtime,
+        *,
+        slots: int = 1,
+        grace: float = 1.0,
+        drain: float = 0.0,
+        key: PrivateKey | None = None,
     ) -> AsyncIterator[Running]:
         """Have a plugin work for the colony, as ``colonies-run`` would, while the block lasts.
 
         Its type is that of the plugin; grace and drain are in seconds. At the end of the block it
-        leaves, as after SIGTERM.
+        leaves, as after SIGTERM. With the key of an earlier one it is its next life.
         """
         running = run(
             plugin,
             self.settings,
-            self._owner_key,
+            owner=self._owner_key,
+            key=key or PrivateKey.generate(),
             folder=self._folder,
             slots=slots,
             grace=grace,
@@ -75,6 +87,26 @@ class World:
         )
         async with running as ready:
             yield ready
+
+    @asynccontextmanager
+    async def launched(
+        self, plugin: type[Runtime], plugin_settings: Any, *, key: PrivateKey, grace: float = 1.0
+    ) -> AsyncIterator[Launched]:
+        """Have a plugin work in a process of its own, which is killed at the end of the block.
+
+        It must be one that can be imported by its name.
+        """
+        order = Order(
+            plugin=f"{plugin.__module__}:{plugin.__qualname__}",
+            plugin_settings=plugin_settings,
+            settings=self.settings,
+            owner=self._owner_key.hex,
+            key=key.hex,
+            folder=str(self._folder),
+            grace=grace,
+        )
+        async with launch(order) as launched:
+            yield launched
 
     async def stop_hub(self) -> None:
         """Take the hub away; who is connected notices."""

@@ -1,10 +1,43 @@
 """The conformance kit: our plugins pass it, and each fault is caught by its case."""
 
+import importlib.util
+import sys
+from types import ModuleType
+
 import pytest
 
-from colonies.testing import Conformance, Work, cases
+from colonies.testing import Conformance, Work, cases, open_world
 from runtimes.shell.plugin import Shell
+from tests.programs import ROOT
 from tests.runtimes import wrong
+from tests.runtimes.detached import Detached, Forgetful
+from tests.test_docs import blocks
+
+
+def example(name):
+    """Import a plugin of the examples."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples/plugins" / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def of_the_docs():
+    """Give what the first plugin of the docs, its test, and the test of one's own define."""
+    _, plugin, conformance, own, _ = blocks(ROOT / "docs" / "runtimes.md", "python")
+    for name in ("my_package", "my_package.shout"):
+        sys.modules[name] = ModuleType(name)
+    exec(plugin, vars(sys.modules["my_package.shout"]))
+    defined = {"__name__": __name__}
+    exec(conformance, defined)
+    exec(own, defined)
+    return defined
+
+
+DOCS = of_the_docs()
+TestShout = DOCS["TestShout"]
+test_it_shouts = DOCS["test_it_shouts"]
+Digest = example("digest").Digest
 
 
 class TestShell(Conformance):
@@ -19,6 +52,31 @@ class TestShell(Conformance):
     grace = 0.5
 
 
+class TestDigest(Conformance):
+    plugin = Digest
+    settings = Digest.Settings(folder="/dev")
+    good = Work("digest", "null")
+    bad = Work("digest", "no-such-file")
+    endless = Work("digest", "zero")
+    telling = (Work("digest", "null"), "reading /dev/null")
+
+
+class TestDetached(Conformance):
+    plugin = Detached
+    good = Work("nap", 0)
+    bad = Work("think")
+    endless = Work("nap", 1000)
+    slow = Work("nap", 1)
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path):
+        self.folder = tmp_path
+        self.settings = self.plugin.Settings(folder=str(tmp_path))
+
+    def starts_of(self, process):
+        return len(list(self.folder.glob(f"{process.process_id}.*")))
+
+
 class TestRight(Conformance):
     plugin = wrong.Right
     good = Work("good")
@@ -26,17 +84,22 @@ class TestRight(Conformance):
     endless = Work("wait")
     loud = Work("shout")
     telling = (Work("say"), "hello")
-    patience = 0.7
     grace = 0.1
 
     def left_of(self, process):
         return [one for one in getattr(self.plugin, "left", ()) if one == process.process_id]
 
 
+async def test_a_world_without_a_database_brings_one_along():
+    async with open_world() as world:
+        (asker,) = await world.owner.get_runtimes(world.colony_id)
+    assert "asker" == asker.runtime_type
+
+
 @pytest.mark.parametrize(
     ("plugin", "case", "complaint"),
     [
-        (wrong.Deaf, cases.heeds_cancel, "has not ended, though it was cancelled, in 0.7 s"),
+        (wrong.Deaf, cases.heeds_cancel, "has not ended, though it was cancelled, in 1.5 s"),
         (wrong.Stubborn, cases.heeds_deadline, "still executes what is over"),
         (wrong.Messy, cases.heeds_cancel, "expected nothing left"),
         (wrong.Cheerful, cases.fails, "expected FAILED, the process is SUCCESS"),
@@ -51,5 +114,17 @@ async def test_what_is_wrong_is_caught(plugin, case, complaint, colonies_databas
         pass
 
     Wrong.plugin = plugin
+    if plugin in (wrong.Deaf, wrong.Stubborn, wrong.Greedy):
+        Wrong.patience = 1.5  # theirs is that something does not come
     with pytest.raises(AssertionError, match=complaint):
         await Wrong()._run(case, colonies_database)
+
+
+async def test_work_that_is_begun_anew_is_caught(colonies_database, tmp_path):
+    class Wrong(TestDetached):
+        plugin = Forgetful
+        settings = Forgetful.Settings(folder=str(tmp_path))
+        folder = tmp_path
+
+    with pytest.raises(AssertionError, match="begun once, it was 2 times"):
+        await Wrong()._run(cases.outlives_its_runtime, colonies_database)

@@ -6,6 +6,7 @@ import tomllib
 import pytest
 
 from colonies.core.errors import Misconfigured
+from runtimes.launcher import main
 from runtimes.template import write_package
 from tests.programs import ROOT, Program
 from tests.runtimes.conftest import COMMAND
@@ -18,10 +19,21 @@ async def test_the_tests_of_what_is_written_pass(tmp_path):
     async with Program(*tests, "--rootdir", folder, "-c", folder / "pyproject.toml", folder) as run:
         code = await run.finish()
     assert 0 == code, "\n".join(run.lines)
-    assert any("9 passed, 1 skipped" in line for line in run.lines)
+    assert any("9 passed, 3 skipped" in line for line in run.lines)
 
 
-def test_its_entry_point_leads_to_the_plugin(tmp_path, monkeypatch):
+def test_it_says_where_it_has_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        main(["--new", "mine"])
+    assert 0 == exit_.value.code
+    assert "written: mine/; its README.md says how to go on\n" == capsys.readouterr().out
+    assert ["README.md", "mine", "pyproject.toml", "tests"] == sorted(
+        path.name for path in (tmp_path / "mine").iterdir()
+    )
+
+
+def test_its_entry_point_leads_to_the_plugin(tmp_path):
     folder = write_package("my-plugin", tmp_path)
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     assert {"my-plugin": "my_plugin.plugin:MyPlugin"} == project["entry-points"][
@@ -59,9 +71,10 @@ def test_what_is_there_is_left_as_it_is(tmp_path):
         ("../mine", "expected up to 40"),
         ("my--plugin", "expected up to 40"),
         ("x" * 41, "expected up to 40"),
-        ("class", "a name of Python's or ours"),
-        ("json", "a name of Python's or ours"),
-        ("runtimes", "a name of Python's or ours"),
+        ("class", "means something to Python"),
+        ("json", "means something to Python"),
+        ("tests", "means something to Python"),
+        ("runtimes", "means something to Python"),
         ("shell", "a plugin shell is installed already"),
     ],
 )

@@ -41,7 +41,7 @@ class Deaf(Right):
         try:
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(3)
 
 
 class Messy(Right):
@@ -102,4 +102,4 @@ class Stubborn(Right):
     async def wait(self, _process):
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(3)
