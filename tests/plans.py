@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
+from colonies.server.schema import schema_text
 from tests.test_sql import QUERIES
 
 ASKED = {"caller": "1" * 64, "request": "r1", "digest": "d"}
 ASKED |= {f"{name}s": [value] for name, value in ASKED.items()}
 """What a statement remembers of who asked for it."""
+
+
+def beside(postgres_url: str, name: str) -> str:
+    """Give the URL of another database on the server of the tests."""
+    return postgres_url.replace("/colonies?", f"/{name}?")
+
+
+@asynccontextmanager
+async def filling(postgres_url: str, name: str) -> AsyncIterator[asyncpg.Connection]:
+    """Make a database with our tables, to be filled in the block, and then analyzed."""
+    server = await asyncpg.connect(postgres_url)
+    await server.execute(f"CREATE DATABASE {name}")
+    await server.close()
+    connection = await asyncpg.connect(beside(postgres_url, name))
+    await connection.execute(schema_text())
+    yield connection
+    await connection.execute("VACUUM ANALYZE")
+    await connection.close()
 
 
 async def explain(connection: asyncpg.Connection, name: str, /, **given: Any) -> list[dict]:

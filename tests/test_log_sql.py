@@ -7,8 +7,7 @@ import asyncpg
 import pytest
 
 from colonies.server.primary import USUAL
-from colonies.server.schema import schema_text
-from tests.plans import changed, explain, indexes, scanned, touched
+from tests.plans import beside, changed, explain, filling, indexes, scanned, touched
 
 COLONY = "c" * 64
 ME = "1" * 64
@@ -40,20 +39,13 @@ UPDATE logs SET length = 2000500 WHERE process_id = 'p1';
 @pytest.fixture(scope="module")
 def full_url(postgres_url) -> str:
     """A database of its own with all that."""
-    url = postgres_url.replace("/colonies?", "/logs?")
 
     async def create() -> None:
-        server = await asyncpg.connect(postgres_url)
-        await server.execute("CREATE DATABASE logs")
-        await server.close()
-        connection = await asyncpg.connect(url)
-        await connection.execute(schema_text())
-        await connection.execute(FILLING)
-        await connection.execute("VACUUM ANALYZE")
-        await connection.close()
+        async with filling(postgres_url, "logs") as connection:
+            await connection.execute(FILLING)
 
     asyncio.run(create())
-    return url
+    return beside(postgres_url, "logs")
 
 
 @pytest.fixture

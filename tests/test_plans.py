@@ -10,8 +10,7 @@ import pytest
 
 from colonies.server.primary import USUAL
 from colonies.server.queue import FRONT
-from colonies.server.schema import schema_text
-from tests.plans import changed, explain, indexes, scanned, touched
+from tests.plans import beside, changed, explain, filling, indexes, scanned, touched
 from tests.test_sql import ALONE, CLAIMS, QUERIES
 
 COLONY, TYPE = "c" * 64, "cli"
@@ -22,51 +21,44 @@ ROWS = 50_000
 @pytest.fixture(scope="module")
 def crowded_url(postgres_url) -> str:
     """A database of its own with 50,000 processes that wait, 1,000 that run, 9,000 that ended."""
-    url = postgres_url.replace("/colonies?", "/crowded?")
 
     async def create() -> None:
-        server = await asyncpg.connect(postgres_url)
-        await server.execute("CREATE DATABASE crowded")
-        await server.close()
-        connection = await asyncpg.connect(url)
-        await connection.execute(schema_text())
-        await connection.execute(
-            """
-            INSERT INTO runtimes (colony_id, runtime_id, runtime_type, name, cpu, cores, mem, gpu,
-                                  gpus, state, commission_time, location)
-            VALUES ($1, $2, 'cli', 'me', '', 8, 8, '', 0, 1, now(), '{}')
-            """,
-            COLONY,
-            ME,
-        )
-        await connection.execute(
-            """
-            INSERT INTO processes (colony_id, process_id, state, submission_time, end_time, spec,
-                runtime_type, runtime_ids, cores, mem, gpus, priority, max_wait_time,
-                max_exec_time, max_retries, wait_deadline, assigned_runtime_id)
-            SELECT $1, 'p' || number, CASE WHEN number <= $2 THEN 0 ELSE 2 END,
-                   now() + number * interval '1 ms', CASE WHEN number > $2 THEN now() END,
-                   '{}', 'cli', '{}', 0, 0, 0, number % 3, 0, 0, 0, now() + interval '1 day',
-                   CASE WHEN number > $2 THEN $3 ELSE '' END
-            FROM generate_series(1, $2 + 10000) AS number
-            """,
-            COLONY,
-            ROWS,
-            ME,
-        )
-        await connection.execute(
-            """
-            UPDATE processes SET state = 1, end_time = NULL, start_time = now(),
-                   exec_deadline = now() + interval '1 day', attempt_token = process_id,
-                   leased_until = now() + interval '1 hour'
-            WHERE state = 2 AND process_id LIKE '%0'
-            """
-        )
-        await connection.execute("VACUUM ANALYZE")
-        await connection.close()
+        async with filling(postgres_url, "crowded") as connection:
+            await connection.execute(
+                """
+                INSERT INTO runtimes (colony_id, runtime_id, runtime_type, name, cpu, cores, mem,
+                                      gpu, gpus, state, commission_time, location)
+                VALUES ($1, $2, 'cli', 'me', '', 8, 8, '', 0, 1, now(), '{}')
+                """,
+                COLONY,
+                ME,
+            )
+            await connection.execute(
+                """
+                INSERT INTO processes (colony_id, process_id, state, submission_time, end_time,
+                    spec, runtime_type, runtime_ids, cores, mem, gpus, priority, max_wait_time,
+                    max_exec_time, max_retries, wait_deadline, assigned_runtime_id)
+                SELECT $1, 'p' || number, CASE WHEN number <= $2 THEN 0 ELSE 2 END,
+                       now() + number * interval '1 ms', CASE WHEN number > $2 THEN now() END,
+                       '{}', 'cli', '{}', 0, 0, 0, number % 3, 0, 0, 0, now() + interval '1 day',
+                       CASE WHEN number > $2 THEN $3 ELSE '' END
+                FROM generate_series(1, $2 + 10000) AS number
+                """,
+                COLONY,
+                ROWS,
+                ME,
+            )
+            await connection.execute(
+                """
+                UPDATE processes SET state = 1, end_time = NULL, start_time = now(),
+                       exec_deadline = now() + interval '1 day', attempt_token = process_id,
+                       leased_until = now() + interval '1 hour'
+                WHERE state = 2 AND process_id LIKE '%0'
+                """
+            )
 
     asyncio.run(create())
-    return url
+    return beside(postgres_url, "crowded")
 
 
 @pytest.fixture

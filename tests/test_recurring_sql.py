@@ -8,8 +8,7 @@ import pytest
 
 from colonies.core.wire import ZERO_TIME
 from colonies.server.primary import USUAL
-from colonies.server.schema import schema_text
-from tests.plans import explain, indexes, scanned, touched
+from tests.plans import beside, explain, filling, indexes, scanned, touched
 from tests.test_sql import QUERIES
 
 COLONY = "c" * 64
@@ -46,20 +45,13 @@ FROM generate_series(1, 20000) n;
 @pytest.fixture(scope="module")
 def full_url(postgres_url) -> str:
     """A database of its own with all that."""
-    url = postgres_url.replace("/colonies?", "/recurring?")
 
     async def create() -> None:
-        server = await asyncpg.connect(postgres_url)
-        await server.execute("CREATE DATABASE recurring")
-        await server.close()
-        connection = await asyncpg.connect(url)
-        await connection.execute(schema_text())
-        await connection.execute(FILLING)
-        await connection.execute("VACUUM ANALYZE")
-        await connection.close()
+        async with filling(postgres_url, "recurring") as connection:
+            await connection.execute(FILLING)
 
     asyncio.run(create())
-    return url
+    return beside(postgres_url, "recurring")
 
 
 @pytest.fixture
