@@ -9,7 +9,7 @@ ticker wakes it again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from uuid import uuid4
@@ -362,12 +362,17 @@ class Hub:
         heard, self._heard = self._heard, set()
         return heard
 
-    def held(self, among: Iterable[str] | None = None) -> list[Assignment]:
-        """Give the attempts that are held here, of some processes or of all."""
+    def held(self) -> list[Assignment]:
+        """Give all attempts that are held here."""
+        return [holder.attempt(process_id) for process_id, holder in self._holders.items()]
+
+    def held_up_to(self, latest: Mapping[str, int]) -> list[Assignment]:
+        """Give the attempts that are held here of some processes, none after the latest of each."""
         return [
-            self._holders[process_id].attempt(process_id)
-            for process_id in (self._holders if among is None else among)
-            if process_id in self._holders
+            holder.attempt(process_id)
+            for process_id, attempt in latest.items()
+            if (holder := self._holders.get(process_id))
+            and holder.attempt_of(process_id) <= attempt
         ]
 
     def followed(self) -> dict[str, str]:

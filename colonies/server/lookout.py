@@ -52,11 +52,10 @@ class Lookout:
     async def catch_up(self, changes: Mapping[Key, Change]) -> None:
         """Look up what another hub told of, and tell those here whom it concerns."""
         for part in _parts(changes):
-            causes = {
-                process_id: changes[colony_id, process_id].cause for colony_id, process_id in part
-            }
+            news = {process_id: changes[colony_id, process_id] for colony_id, process_id in part}
+            held = self._hub.held_up_to({one.process_id: one.attempt for one in news.values()})
             # First: whoever has lost a process hears of it before the next attempt is on its way.
-            await self._look_at_held(self._hub.held(causes), causes)
+            await self._look_at_held(held, {id_: one.cause for id_, one in news.items()})
             for key, process in (await self._load(part)).items():
                 self._hub.relay(process, changes[key].state)
 

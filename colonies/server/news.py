@@ -35,20 +35,24 @@ PAUSE = 0.02
 RECENT = 5.0
 """Seconds after which nobody can want a change any more who did not want it when it came."""
 
-PER_NOTICE = 45
-"""Changes in one notice: PostgreSQL takes less than 8000 bytes, and one needs 170 at most."""
+PER_NOTICE = 43
+"""Changes in one notice: PostgreSQL takes less than 8000 bytes, and one needs 181 at most."""
 
 LINGER = 0.1
 """Seconds that more of a log is kept to oneself: who writes much is told of ten times a second."""
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True):
-    """What has become of a process; ``kind`` stands for its runtime type."""
+    """What has become of a process; ``kind`` stands for its runtime type.
+
+    Nothing is said by it of an attempt later than ``attempt``.
+    """
 
     process_id: str
     state: State
     kind: int
     cause: Cause = Cause.CALL
+    attempt: int = 0
 
 
 class _Noted(msgspec.Struct, frozen=True):
@@ -147,7 +151,7 @@ class News:
             cause = earlier.change.cause
         kind = kind_of(process.spec.conditions.runtime_type)
         noted = _Noted(
-            Change(process.process_id, process.state, kind, cause),
+            Change(process.process_id, process.state, kind, cause, process.attempt),
             self._clock(),
             cause is not Cause.CALL
             or process.is_cancelling

@@ -6,7 +6,9 @@ import pytest
 
 from colonies.core.errors import Forbidden
 from colonies.core.process import FINAL_STATES, State
-from colonies.server.parties import NOBODY
+from colonies.server.news import Change
+from colonies.server.parties import NOBODY, Cause
+from colonies.server.wishes import kind_of
 from tests.conftest import held
 from tests.server.doors import failure_of, idle, refused, until
 from tests.server.leases import OVER, listeners, submit
@@ -70,7 +72,7 @@ async def test_a_deletion(away, other, member, people, look):
 
 
 @pytest.fixture
-async def working(away, subscribe, member):
+async def working(other, away, subscribe, member):
     """A process that was pushed to our runtime at the other hub."""
     await submit(member, max_exec_time=60)
     await subscribe(away)
@@ -100,6 +102,20 @@ async def test_a_cancel_that_was_told_when_it_was_brought_along(
 async def test_an_expiry(away, working, server, sql, look):
     await sql.execute(f"UPDATE processes SET exec_deadline = {OVER}")
     await server.ticker.run_once(stir=False)
+    await look()
+    told, again = await away.pushed(), await away.pushed()
+    assert (told.process_id, told.attempt_token) == (working.process_id, "")
+    assert (again.attempt, bool(again.attempt_token)) == (2, True)
+
+
+async def test_news_from_before_it_was_assigned_do_not_hide_that_it_is_lost(
+    *, away, other, working, colony, server, sql, look
+):
+    """Its submit was a call, of which nobody has to hear; how it was lost is another matter."""
+    await sql.execute(f"UPDATE processes SET exec_deadline = {OVER}")
+    await server.ticker.run_once(stir=False)
+    submitted = Change(working.process_id, State.WAITING, kind_of("cli"), Cause.CALL)
+    await other.ticker._lookout.catch_up({(colony, working.process_id): submitted})
     await look()
     told, again = await away.pushed(), await away.pushed()
     assert (told.process_id, told.attempt_token) == (working.process_id, "")
