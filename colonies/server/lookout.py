@@ -42,11 +42,12 @@ class Lookout:
 
     async def look(self) -> None:
         """Find out whatever somebody here should have been told, and tell them."""
-        await self._look_at_queues()
-        await self._look_at_followed()
+        # Whoever has lost a process hears of it before the next attempt is on its way.
         held = {(one.colony_ids[0], one.process_id): one for one in self._hub.held()}
         for part in _parts(held):
             await self._look_at_held([held[key] for key in part], {})
+        await self._look_at_queues()
+        await self._look_at_followed()
         await self._look_at_guests()
 
     async def catch_up(self, changes: Mapping[Key, Change]) -> None:
@@ -54,7 +55,6 @@ class Lookout:
         for part in _parts(changes):
             news = {process_id: changes[colony_id, process_id] for colony_id, process_id in part}
             held = self._hub.held_up_to({one.process_id: one.attempt for one in news.values()})
-            # First: whoever has lost a process hears of it before the next attempt is on its way.
             await self._look_at_held(held, {id_: one.cause for id_, one in news.items()})
             for key, process in (await self._load(part)).items():
                 self._hub.relay(process, changes[key].state)
