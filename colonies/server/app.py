@@ -245,7 +245,7 @@ class Server:
 
         async def stop() -> None:
             ticking.cancel()
-            self.hub.close(Unavailable("the hub is stopping"))
+            self.hub.lines.close(Unavailable("the hub is stopping"))
             web.should_exit = True
             web.stopping.set()
 

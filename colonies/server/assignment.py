@@ -45,7 +45,7 @@ async def assign(
     )
     deadline = asyncio.get_running_loop().time() + timeout
     terms = Claim(runtime.runtime_id, 1, is_leased, pushed_over="", intent=call.intent)
-    with call.hub.waiting(runtime, terms) as waiter, call.peer.when_gone(waiter.stir):
+    with call.hub.lines.waiting(runtime, terms) as waiter, call.peer.when_gone(waiter.stir):
         while not call.peer.is_gone:
             given = await _look(call, waiter, latest=latest)
             if not given and (seen := await recall(call.db, call.intent)):
@@ -71,7 +71,7 @@ async def assign(
 
 async def _look(call: Call, waiter: Waiter, *, latest: bool) -> list[Process]:
     """Line up and claim; what the runtime was woken for and did not get is offered to the next."""
-    offer = call.hub.line_up(waiter)
+    offer = call.hub.lines.line_up(waiter)
     try:
         claimed = await lifecycle.claim(
             call.db,
@@ -83,9 +83,9 @@ async def _look(call: Call, waiter: Waiter, *, latest: bool) -> list[Process]:
             intent=call.intent,
         )
     except Failure:
-        call.hub.decline(offer)
+        call.hub.lines.decline(offer)
         raise
-    call.hub.pass_on(offer, claimed)
+    call.hub.lines.pass_on(offer, claimed)
     return claimed
 
 
@@ -151,7 +151,7 @@ class Assigner:
         if self._is_stopped:
             return
         self._held[process_id] = attempt_token, attempt
-        self._hub.hold(process_id, self)
+        self._hub.holders.hold(process_id, self)
 
     @property
     def colony_id(self) -> str:
@@ -207,7 +207,7 @@ class Assigner:
         """Make `run` return, after the hand-over that may be under way."""
         self._is_stopped = True
         for process_id in self._held:
-            self._hub.drop(process_id, self)
+            self._hub.holders.drop(process_id, self)
         self._stir()
 
     def _stir(self) -> None:
@@ -219,7 +219,10 @@ class Assigner:
         terms = Claim(
             self._runtime.runtime_id, 1, is_leased=True, pushed_over=self._request, intent=NOBODYS
         )
-        with self._hub.waiting(self._runtime, terms) as waiter, self._peer.when_gone(waiter.stir):
+        with (
+            self._hub.lines.waiting(self._runtime, terms) as waiter,
+            self._peer.when_gone(waiter.stir),
+        ):
             self._waiter = waiter
             while not (self._is_stopped or self._peer.is_gone):
                 await self._assign(waiter)
@@ -227,15 +230,15 @@ class Assigner:
     async def _assign(self, waiter: Waiter) -> None:
         free = min(self._credit - len(self._held), CLAIM_BATCH)
         if self._peer.heard_at <= self._lost_at:
-            self._hub.step_out(waiter)
+            self._hub.lines.step_out(waiter)
             with self._peer.when_heard(waiter.stir):
                 await waiter.wait()
             return
         if free <= 0:
-            self._hub.step_out(waiter)
+            self._hub.lines.step_out(waiter)
             await waiter.wait()
             return
-        offer = self._hub.line_up(waiter)
+        offer = self._hub.lines.line_up(waiter)
         try:
             claimed = await lifecycle.claim(
                 self._db,
@@ -250,7 +253,7 @@ class Assigner:
             pause = OUTAGE_PAUSE * random.uniform(0.5, 1.5)  # noqa: S311
             await _wait_before(asyncio.get_running_loop().time() + pause, waiter)
             return
-        self._hub.pass_on(offer, claimed)
+        self._hub.lines.pass_on(offer, claimed)
         await self._hand_over(claimed)
         if len(claimed) == free:
             return

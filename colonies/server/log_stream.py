@@ -62,7 +62,7 @@ class LogStream:
     def stop(self) -> None:
         """Push nothing more."""
         self._is_stopped = True
-        self._hub.forget(self)
+        self._hub.listeners.remove(self)
         self._hub.logs.remove(self)
         self._stirred.set()
 

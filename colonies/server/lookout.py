@@ -43,7 +43,7 @@ class Lookout:
     async def look(self) -> None:
         """Find out whatever somebody here should have been told, and tell them."""
         # Whoever has lost a process hears of it before the next attempt is on its way.
-        held = {(one.colony_ids[0], one.process_id): one for one in self._hub.held()}
+        held = {(one.colony_ids[0], one.process_id): one for one in self._hub.holders.attempts()}
         for part in _parts(held):
             await self._look_at_held([held[key] for key in part], {})
         await self._look_at_queues()
@@ -54,29 +54,32 @@ class Lookout:
         """Look up what another hub told of, and tell those here whom it concerns."""
         for part in _parts(changes):
             news = {process_id: changes[colony_id, process_id] for colony_id, process_id in part}
-            held = self._hub.held_up_to({one.process_id: one.attempt for one in news.values()})
+            latest = {process_id: one.attempt for process_id, one in news.items()}
+            held = self._hub.holders.attempts_up_to(latest)
             await self._look_at_held(held, {id_: one.cause for id_, one in news.items()})
             for key, process in (await self._load(part)).items():
                 self._hub.relay(process, changes[key].state)
 
     async def _look_at_queues(self) -> None:
         """Wake runtimes for whatever waits although they are idle: a wake-up went astray."""
-        queues = self._hub.idle_queues()
+        queues = self._hub.lines.queues()
         if not queues:
             return
         waiting = await self._db.fetch_rows(
             "list_claimable",
             colony_ids=[colony_id for colony_id, _ in queues],
             runtime_types=[runtime_type for _, runtime_type in queues],
-            runtime_ids=self._hub.idle_runtimes(),
+            runtime_ids=self._hub.lines.runtimes(),
             count=STIR_LIMIT,
         )
         for colony_id, runtime_type, runtime_id in waiting:
-            self._hub.stir(str(colony_id), str(runtime_type), str(runtime_id))
+            self._hub.lines.stir(str(colony_id), str(runtime_type), str(runtime_id))
 
     async def _look_at_followed(self) -> None:
         """Tell the followers of single processes how far these have come, or that they are gone."""
-        followed = {(colony_id, id_): None for id_, colony_id in self._hub.followed().items()}
+        followed = {
+            (colony_id, id_): None for id_, colony_id in self._hub.listeners.followed().items()
+        }
         for part in _parts(followed):
             rows = await self._db.fetch_rows("list_progress", **_columns(part))
             found = {
@@ -86,9 +89,9 @@ class Lookout:
             for colony_id, process_id in part:
                 if process_id not in found:
                     self._hub.bury(colony_id, process_id)
-            missed = [key for key in part if self._hub.missed(key[1], found.get(key[1]))]
+            missed = [key for key in part if self._hub.listeners.missed(key[1], found.get(key[1]))]
             for process in (await self._load(missed)).values():
-                self._hub.show(process)
+                self._hub.listeners.show(process)
 
     async def _look_at_held(
         self, held: Collection[Assignment], causes: Mapping[str, Cause]
@@ -108,18 +111,18 @@ class Lookout:
         ending = [one for one in held if living.get(one.process_id, True)]
         processes = await self._load({(one.colony_ids[0], one.process_id) for one in ending})
         for one in ending:
-            if not self._hub.is_held(one):
+            if not self._hub.holders.has_attempt(one):
                 continue
             process = processes.get((one.colony_ids[0], one.process_id))
             cause = causes.get(one.process_id)
             if one.process_id in living:
                 if process and process.is_cancelling:
-                    self._hub.tell_holder(process)
+                    self._hub.holders.tell(process)
                 continue
             # Whoever closed or released it knows.
             if process and cause is not Cause.CALL and process.state is not State.SUCCESS:
-                self._hub.tell_holder(_as_seen_by_a_loser(process))
-            self._hub.let_go_of(one, is_lost=cause is Cause.SILENCE)
+                self._hub.holders.tell(_as_seen_by_a_loser(process))
+            self._hub.holders.let_go_of(one, is_lost=cause is Cause.SILENCE)
 
     async def _look_at_guests(self) -> None:
         """Show out who was let in before and is not any more."""

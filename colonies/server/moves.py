@@ -92,7 +92,7 @@ async def submit_all(
     promised: dict[str, Taker] = {}
     try:
         for one in planned:
-            if takers and (taker := takers.promise(one.spec.conditions)):
+            if takers is not None and (taker := takers.promise(one.spec.conditions)):
                 promised[one.process_id] = taker
         times = {one.process_id: one for one in await _submit(db, asked, promised)}
         submitted = {

@@ -231,13 +231,13 @@ class Peers:
             return
         watched = {
             (colony_id, kind_of(runtime_type)): states
-            for (colony_id, runtime_type), states in self._hub.watched().items()
+            for (colony_id, runtime_type), states in self._hub.listeners.watched().items()
         }
-        idle = {(colony_id, kind_of(kind)) for colony_id, kind in self._hub.idle_queues()}
+        idle = {(colony_id, kind_of(kind)) for colony_id, kind in self._hub.lines.queues()}
         idle |= {(colony_id, ANY_KIND) for colony_id, _ in idle}
         for colony_id, changes in changed.items():
             if any(change.state > State.RUNNING for change in changes):
-                self._hub.make_room(colony_id)
+                self._hub.lines.make_room(colony_id)
             for change in changes:
                 queue = (colony_id, change.kind)
                 if (

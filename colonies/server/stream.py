@@ -47,7 +47,7 @@ class ChangeStream:
 
     def stop(self) -> None:
         """Push nothing more."""
-        self._hub.forget(self)
+        self._hub.listeners.remove(self)
 
 
 class AssignmentStream:

@@ -49,6 +49,11 @@ class Waiter:
         self._is_stirred = True
         self._news.set()
 
+    def refuse(self, failure: Failure) -> None:
+        """Make `wait` raise this: whoever waits shall not go on."""
+        self.refusal = failure
+        self.stir()
+
     def make_room(self) -> bool:
         """Take one more than was said, if somebody waits with room just now."""
         if self._room:

@@ -48,7 +48,7 @@ async def test_subscriptions_are_plain_iterators(there, people, server):
             colonies.get_caller()
 
     await on_a_thread(work)
-    assert server.hub._listeners == {}
+    assert len(server.hub.listeners) == 0
 
 
 async def test_a_log_is_a_plain_iterator_that_ends_with_it(there, people):

@@ -205,7 +205,7 @@ async def test_after_the_hub_came_back_calls_work_and_subscriptions_go_on(
     async with Server(there) as second:
         async with asyncio.timeout(LONG):
             assert (await asking).id == people.runtime.id
-            while len(second.hub._listeners) + len(second.hub._waiters) < 2:
+            while len(second.hub.listeners) + len(second.hub.lines) < 2:
                 await asyncio.sleep(0)
             process = await member.submit("work", runtime_type="cli")
             assert (await anext(changes)).process_id == process.id
@@ -225,7 +225,7 @@ async def test_what_is_held_is_asked_anew_at_every_subscription(
         holding.append(held(await anext(work)))
     async with Server(there) as second:
         async with asyncio.timeout(LONG):
-            while not second.hub._holders:
+            while not second.hub.holders:
                 await asyncio.sleep(0)
             second_id = (await member.submit("work", runtime_type="cli")).id
             await member.close_successful(first_id)
@@ -293,8 +293,8 @@ async def test_closing_twice_is_fine_and_ends_everything(client, member):
 
 async def test_a_subscription_that_was_closed_is_closed_on_the_hub(member, server):
     async with await member.subscribe_processes("cli", states=[State.WAITING]) as changes:
-        assert len(server.hub._listeners) == 1
-    assert server.hub._listeners == {}
+        assert len(server.hub.listeners) == 1
+    assert len(server.hub.listeners) == 0
     await changes.close()
 
 

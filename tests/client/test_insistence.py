@@ -326,9 +326,9 @@ class TestRestart:
         waiting = asyncio.ensure_future(colonies.assign_process(timeout=20))
         for _ in range(2):
             async with Server(there) as hub:
-                await until(lambda hub=hub: bool(hub.hub._waiters))
+                await until(lambda hub=hub: bool(hub.hub.lines))
         async with Server(there) as hub:
-            await until(lambda: bool(hub.hub._waiters))
+            await until(lambda: bool(hub.hub.lines))
             process = await member.submit("f", runtime_type="cli")
             await hub.ticker.run_once()
             assert (await waiting).process_id == process.id
@@ -343,7 +343,7 @@ async def test_subscriptions_made_while_it_is_away_are_made_once(known, member):
     await asyncio.sleep(0)
     async with Server(there) as hub:
         changes = await asyncio.gather(*making)
-        assert len({one for group in hub.hub._listeners.values() for one in group}) == 5
+        assert len(hub.hub.listeners) == 5
         for number, one in enumerate(changes):
             process = await colonies.submit("f", runtime_type=f"type {number}")
             assert (await anext(one)).process_id == process.id

@@ -53,7 +53,7 @@ async def test_all_runtimes_of_an_address_come_back_and_none_hears_of_it(
             await full(strangers, second)
             await until(lambda: "too much to do" in caplog.text)
             await strangers.aclose()
-            await until(lambda: len(second.hub._waiters) == RUNTIMES, 60)
+            await until(lambda: len(second.hub.lines) == RUNTIMES, 60)
             submitted = [await members[0].submit("w", runtime_type="cli") for _ in range(RUNTIMES)]
             async with asyncio.timeout(20):
                 given = await asyncio.gather(*(anext(work) for work in works))

@@ -84,12 +84,11 @@ class World:
 
     def live(self) -> int:
         """Count the subscriptions to changes that the hub has."""
-        listeners = self.server.hub._listeners.values()
-        return len({listener for group in listeners for listener in group})
+        return len(self.server.hub.listeners)
 
     def idle(self) -> int:
         """Count the subscriptions to assignments and the long polls that the hub has."""
-        return len(self.server.hub._waiters)
+        return len(self.server.hub.lines)
 
 
 Meanwhile = Callable[[], Awaitable[None]]

@@ -169,7 +169,7 @@ async def idle(server: Server, count: int) -> None:
 
 def in_line(server: Server) -> set[Any]:
     """Give all who are in line for work."""
-    return {waiter for line in server.hub._idle_by_type.values() for waiter in line}
+    return {waiter for line in server.hub.lines._by_type.values() for waiter in line}
 
 
 async def blocked(sql: asyncpg.Connection, count: int = 1) -> list[int]:

@@ -26,7 +26,7 @@ async def take(member: Colonies) -> Process:
 
 def listeners(server: Server) -> int:
     """Count those who listen for changes."""
-    return len({one for group in server.hub._listeners.values() for one in group})
+    return len(server.hub.listeners)
 
 
 async def row(sql: asyncpg.Connection, process_id: str) -> asyncpg.Record:

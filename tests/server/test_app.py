@@ -18,7 +18,7 @@ async def test_it_stops_at_once_whoever_is_waiting(settings, colony, people, com
         there = replace(settings, server_port=server.port)
         colonies = connect(there, key=people.runtime, http=http)
         waiting = asyncio.ensure_future(colonies.assign_process(timeout=60))
-        while not server.hub._waiters:
+        while not server.hub.lines:
             await asyncio.sleep(0)
         stopping = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - stopping < 3
@@ -94,7 +94,7 @@ async def test_two_hubs_on_one_database_never_assign_twice(settings, server, mem
     async with Server(settings) as other:
         there = connect(replace(settings, server_port=other.port), key=people.runtime)
         waiting = asyncio.ensure_future(there.assign_process(timeout=20))
-        while not other.hub._waiters:
+        while not other.hub.lines:
             await asyncio.sleep(0)
         process = await member.submit("work", runtime_type="cli")
         await other.ticker.run_once()

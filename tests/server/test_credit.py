@@ -190,10 +190,10 @@ async def test_a_connection_that_is_lost_takes_nothing_more(server, subscribe, m
         await subscribe(gone, 5)
         await idle(server, 1)
         await gone.vanish()
-    await until(lambda: not server.hub._waiters)
+    await until(lambda: not server.hub.lines)
     process_id = await submit(member)
     assert (await fellow.assign_process(timeout=-1)).process_id == process_id
-    assert server.hub._holders == {}
+    assert len(server.hub.holders) == 0
 
 
 async def test_a_connection_lost_during_the_claim_gives_the_process_back(
@@ -230,7 +230,7 @@ async def test_who_is_cut_off_keeps_no_process_that_was_never_sent(
         await subscribe(slow, 16, together=together)
         slow.websocket.transport.pause_reading()
         await until(lambda: any(one["event"] == "slow reader cut off" for one in log))
-        await until(lambda: not hub.hub._waiters)
+        await until(lambda: not hub.hub.lines)
         await slow.vanish()
     running = [one.process_id for one in await member.get_processes(State.RUNNING, count=40)]
     assert len(running) < 6
@@ -259,7 +259,7 @@ async def test_shutting_the_runtime_out_ends_it_with_403(
     await getattr(owner, f"{how}_runtime")(people.runtime.id)
     push = await socket.push()
     assert (push.payload_type, push.error, push.subscription) == ("error", True, "work")
-    assert server.hub._waiters == set()
+    assert len(server.hub.lines) == 0
 
 
 async def test_a_runtime_shut_out_with_no_credit_left_is_told_too(
@@ -291,7 +291,7 @@ async def test_who_promised_a_heartbeat_and_is_silent_is_cut_off(server, subscri
         await subscribe(silent, 1, heartbeat=0.05)
         assert await silent.closed() == 1008
     assert "silent connection closed" in [one["event"] for one in log]
-    await until(lambda: not server.hub._waiters)
+    await until(lambda: not server.hub.lines)
 
 
 async def test_a_subscription_that_failed_in_the_database_can_be_made_again(

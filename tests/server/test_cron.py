@@ -212,7 +212,7 @@ async def test_what_cannot_be_run_at_all_is_stopped_and_holds_up_nobody(
 @pytest.mark.settings(tick=0.05)
 async def test_the_leader_runs_what_has_come_and_idle_runtimes_hear_of_it(server, member, new):
     async with await member.subscribe_assignments(credit=1) as pushed:
-        await until(lambda: bool(server.hub._waiters))
+        await until(lambda: bool(server.hub.lines))
         cron = await member.add_cron(replace(new, cron_expression="* * * * * *"))
         for _ in range(2):
             process = await anext(pushed)

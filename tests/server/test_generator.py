@@ -216,7 +216,7 @@ async def test_what_cannot_be_run_at_all_is_stopped_and_holds_up_nobody(
 @pytest.mark.settings(tick=0.05)
 async def test_the_leader_uses_what_is_enough_and_idle_runtimes_hear_of_it(server, member, new):
     async with await member.subscribe_assignments(credit=1) as pushed:
-        await until(lambda: bool(server.hub._waiters))
+        await until(lambda: bool(server.hub.lines))
         generator = await member.add_generator(new)
         await pack(member, generator, 1, 2, 3)
         process = await anext(pushed)

@@ -203,8 +203,8 @@ class TestPolled:
             "INSERT INTO requests (caller, request, digest, time) VALUES ($1, 'r', 'd', now())",
             runtime.runtime_id,
         )
-        with server.hub.waiting(runtime, terms) as waiter:
-            server.hub.line_up(waiter)
+        with server.hub.lines.waiting(runtime, terms) as waiter:
+            server.hub.lines.line_up(waiter)
             waiting = asyncio.ensure_future(waiter.wait(room=1))
             await parked(server)
             work = await member.submit("work", runtime_type="cli")

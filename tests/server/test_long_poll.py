@@ -104,8 +104,8 @@ async def test_it_is_woken_by_the_end_of_another_runtime(server, member, fellow,
 async def test_it_ends_with_nothing_after_its_time(server, member):
     with pytest.raises(NothingToAssign):
         await member.assign_process(timeout=1)
-    assert server.hub._waiters == set()
-    assert server.hub.idle_queues() == []
+    assert len(server.hub.lines) == 0
+    assert server.hub.lines.queues() == []
 
 
 @pytest.mark.settings(stranger_timeout=0.2)
@@ -125,7 +125,7 @@ async def test_a_socket_that_closes_takes_no_process_along(server, member, colon
             )
             await idle(server, 1)
             await (gone.vanish() if leave == "vanish" else gone.websocket.close())
-            await until(lambda: not server.hub._waiters)
+            await until(lambda: not server.hub.lines)
         process_id = await submit(member)
         assert (await fellow.assign_process(timeout=-1)).process_id == process_id
 
@@ -138,7 +138,7 @@ async def test_a_request_that_hangs_up_takes_no_process_along(
     _, writer = await send(server, head + body)
     await idle(server, 1)
     writer.transport.abort()
-    await until(lambda: not server.hub._waiters)
+    await until(lambda: not server.hub.lines)
     process_id = await submit(member)
     assert (await fellow.assign_process(timeout=-1)).process_id == process_id
 
@@ -181,7 +181,7 @@ async def test_who_vanishes_with_messages_yet_unread_takes_no_process_along(
             await gone.send("getcallermsg", {}, people.runtime)
         await noticed(server)
         await gone.vanish()
-    await until(lambda: not server.hub.idle_queues())
+    await until(lambda: not server.hub.lines.queues())
     process_id = await submit(member)
     assert (await fellow.assign_process(timeout=-1)).process_id == process_id
 
@@ -193,7 +193,7 @@ async def test_rejecting_its_runtime_ends_it_with_403(server, member, owner, peo
     for task in waiting:
         with pytest.raises(Forbidden):
             await task
-    assert server.hub.idle_queues() == []
+    assert server.hub.lines.queues() == []
 
 
 async def test_deleting_its_runtime_ends_it_with_403(server, member, owner, people):

@@ -155,7 +155,7 @@ async def test_that_a_runtime_is_shut_out(*, other, there, away, subscribe, owne
     assert isinstance(await refused(waiting), Forbidden)
     for _ in range(2):
         assert "is not approved" in failure_of(await away.push()).message
-    await until(lambda: not (other.hub._waiters or listeners(other)))
+    await until(lambda: not (other.hub.lines or listeners(other)))
 
 
 async def test_the_owner_of_a_colony_stays(away, other, member, people, look):

@@ -171,7 +171,7 @@ class TestHolder:
         await lapse()
         await server.ticker.run_once(stir=False)
         assert (await at_once(away.pushed())).process_id == working.process_id
-        await until(lambda: not other.hub._holders)
+        await until(lambda: not other.hub.holders)
         assert await server.db.fetch_value("get_schema_version")
         pushed = await away.pushes_so_far(people.runtime)  # a sign of life
         if not pushed:

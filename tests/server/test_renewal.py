@@ -268,7 +268,7 @@ class TestSignsOfLife:
             process = await gone.pushed()
             await gone.ask("getcallermsg", {}, people.runtime)
             await (gone.vanish() if how == "vanish" else gone.websocket.close())
-        await until(lambda: not server.hub._holders)
+        await until(lambda: not server.hub.holders)
         await lapse()
         await server.ticker.run_once()
         after = await member.get_process(process.process_id)

@@ -209,7 +209,7 @@ class TestConnectionLost:
             await gone.websocket.send(patient.sealed("q"), text=True)
             await idle(server, 1)
             await gone.vanish()
-        await until(lambda: not server.hub._waiters)
+        await until(lambda: not server.hub.lines)
         again = asyncio.ensure_future(ask_process(server, patient))
         await idle(server, 1)
         process_id = await submit(member)

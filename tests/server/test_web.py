@@ -314,7 +314,7 @@ async def test_a_bad_frame_amid_pushes_is_no_bug_of_ours(server, member, people,
     await socket.ask("subscribeprocessesmsg", {"runtimetype": "cli"}, people.runtime)
     process = (await member.submit("work", runtime_type="cli")).process
     socket.websocket.transport.write(b"\xf1\x80\x00\x00\x00\x00")
-    while server.hub._listeners:
+    while server.hub.listeners:
         server.hub.publish([process])
         await asyncio.sleep(0)
     await noticed(server)
@@ -367,7 +367,7 @@ async def test_an_address_has_256_strangers_at_most(server, people):
 async def test_who_is_busy_with_a_long_poll_is_no_stranger(server, people, colony):
     async with talk(server) as busy:
         await busy.send("assignprocessmsg", {"colonyid": colony, "timeout": 20}, people.runtime)
-        await until(lambda: server.hub._waiters)
+        await until(lambda: server.hub.lines)
         async with talk(server) as another:
             await another.ask("getcallermsg", {}, people.runtime)
 
@@ -409,7 +409,7 @@ async def test_a_slow_reader_is_cut_off_and_others_hear_everything(
     async with talk(server) as slow, talk(server) as fast:
         for one in (slow, fast):
             await one.ask("subscribeprocessesmsg", spec, people.runtime)
-        (listeners,) = server.hub._listeners.values()
+        (listeners,) = server.hub.listeners._by_key.values()
         outboxes = [listener._connection._outbox for listener in listeners]
         slow.websocket.transport.pause_reading()
         for _ in range(events):
@@ -417,7 +417,7 @@ async def test_a_slow_reader_is_cut_off_and_others_hear_everything(
             most = max(most, *(sum(map(len, outbox._frames)) for outbox in outboxes))
             assert (await fast.pushed()).process_id == process.id
         assert "slow reader cut off" in [event["event"] for event in log]
-        await until(lambda: len(server.hub._listeners) == 1 and len(listeners) == 1)
+        await until(lambda: len(server.hub.listeners) == 1 and len(listeners) == 1)
         assert most <= limit
         slow.websocket.transport.resume_reading()
         assert await slow.closed() in {1013, 1006}

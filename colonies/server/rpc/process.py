@@ -57,7 +57,7 @@ async def submit_process_spec(call: Call, msg: SubmitProcessSpec, _member: Runti
     """Submit a process to the queue of a colony; without a type, to that of its function."""
     spec = await call.functions.settled(msg.spec, "spec")
     async with call.quotas.submitting(call.caller, msg.spec.conditions.colony_id, 1):
-        process = await lifecycle.submit(call.db, spec, call.intent, call.hub)
+        process = await lifecycle.submit(call.db, spec, call.intent, call.hub.lines)
     if process.state is State.WAITING:  # else its runtime does
         call.publish(process)
     return assignment.without_token(process)
@@ -83,7 +83,9 @@ async def submit_processes(call: Call, msg: SubmitProcesses, _member: Runtime) -
             raise Malformed(f"{field}: expected the colony of the request", field=field)
     specs = await call.functions.settled_all(msg.specs, "specs")
     async with call.quotas.submitting(call.caller, msg.colony_id, len(msg.specs)):
-        submitted = await lifecycle.submit_many(call.db, specs, new_id(), call.intent, call.hub)
+        submitted = await lifecycle.submit_many(
+            call.db, specs, new_id(), call.intent, call.hub.lines
+        )
     call.publish(*(one for one in submitted if one.state is State.WAITING))
     return [process.process_id for process in submitted]
 
@@ -275,7 +277,7 @@ async def delete_all_processes(call: Call, msg: DeleteAllProcesses, _colony: Col
     """Delete all processes of a colony, in any state, and so all its workflows."""
     running = await workflow.delete_all_processes(call.db, msg.colony_id, call.intent)
     for process_id in running:
-        call.hub.let_go(process_id)
+        call.hub.holders.let_go(process_id)
     call.hub.remove(msg.colony_id)
 
 
@@ -371,5 +373,5 @@ async def renew(call: Call, msg: Renew, runtime: Runtime) -> Renewal:
     alive = await lifecycle.renew(call.db, attempts)
     for attempt in attempts:
         if attempt.process_id not in alive:
-            call.hub.let_go_of(attempt)
+            call.hub.holders.let_go_of(attempt)
     return Renewal([one.process_id for one in attempts if alive.get(one.process_id, True)])

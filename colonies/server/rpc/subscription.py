@@ -104,7 +104,7 @@ async def subscribe_process(call: Call, msg: SubscribeProcess, process: Process)
             Process, "get_process", process_id=process.process_id, caller=call.caller
         )
     if current:
-        call.hub.show_to(stream, current)
+        call.hub.listeners.show_to(stream, current)
 
 
 class SubscribeAssignments(Request):
@@ -149,10 +149,10 @@ async def subscribe_assignments(call: Call, msg: SubscribeAssignments, runtime: 
         alive = await lifecycle.renew(call.db, kept)
         for attempt in kept:
             if attempt.process_id not in alive:
-                call.hub.let_go_of(attempt)
+                call.hub.holders.let_go_of(attempt)
     for process_id, is_cancelling in alive.items():
         if is_cancelling:
-            call.hub.tell_holder(await find_process(call, process_id))
+            call.hub.holders.tell(await find_process(call, process_id))
     if msg.heartbeat:
         connection.expect_heartbeat(msg.heartbeat)
     call.hub.hear(runtime)
@@ -177,7 +177,7 @@ async def subscribe_logs(call: Call, msg: SubscribeLogs, process: Process) -> No
         return
     stream = LogStream(call, connection, process, msg.position)
     with connection.opening(call.id, stream, call.intent.request):
-        call.hub.listen(stream)
+        call.hub.listeners.add(stream)
         call.hub.logs.add(stream)
     connection.start(stream.run())
 
@@ -205,7 +205,7 @@ async def unsubscribe(call: Call, msg: Unsubscribe, _: None) -> Unsubscribed:
 
 
 def _listen(call: Call, connection: Connection, stream: ChangeStream, timeout: int) -> None:
-    call.hub.listen(stream)
+    call.hub.listeners.add(stream)
     if timeout > 0 or connection.door is Door.PUBSUB:
         connection.end_stream_after(call.id, max(0, timeout))
 

@@ -149,7 +149,7 @@ async def test_what_is_run_is_told_to_whoever_is_idle_here_and_at_other_hubs(
     cron = await member.add_cron(new)
     for hub in (there, member):
         async with await hub.subscribe_assignments(credit=1) as pushed:
-            await until(lambda: bool(server.hub._waiters or second.hub._waiters))
+            await until(lambda: bool(server.hub.lines or second.hub.lines))
             run = await member.run_cron(cron.cron_id)
             process = await anext(pushed)
             assert process.process_graph_id == run.prev_process_graph_id

@@ -139,7 +139,7 @@ async def test_who_unsubscribed_hears_no_more(socket, member, people, server):
     again = await socket.ask("unsubscribemsg", {"subscription": "one"}, people.runtime)
     assert again == {"ended": False}
     await socket.ask("unsubscribemsg", {"subscription": "two"}, people.runtime)
-    assert server.hub._listeners == {}
+    assert len(server.hub.listeners) == 0
 
 
 async def test_nobody_ends_the_subscription_of_another_socket(socket, server, people, colony):
@@ -147,7 +147,7 @@ async def test_nobody_ends_the_subscription_of_another_socket(socket, server, pe
     async with talk(server) as other:
         fields = {"subscription": "mine"}
         assert await other.ask("unsubscribemsg", fields, people.runtime) == {"ended": False}
-    assert len(server.hub._listeners) == 1
+    assert len(server.hub.listeners) == 1
 
 
 async def test_an_id_names_one_subscription_of_a_socket(socket, server, people):
@@ -214,7 +214,7 @@ async def test_shutting_a_runtime_out_ends_its_subscriptions_with_403(
             open_reply(push, object)
         ended.add(push.subscription)
     assert ended == {"type", "process"}
-    assert len(server.hub._listeners) == 1
+    assert len(server.hub.listeners) == 1
 
 
 async def test_the_end_of_a_colony_ends_all_subscriptions_in_it(
@@ -224,14 +224,14 @@ async def test_the_end_of_a_colony_ends_all_subscriptions_in_it(
         await socket.ask(TYPE, {"runtimetype": "cli"}, key, f"{number}")
     await client.acting_as(people.server_owner).delete_colony(colony)
     await socket.pushes_so_far(people.runtime)
-    assert server.hub._listeners == {}
+    assert len(server.hub.listeners) == 0
 
 
 async def test_a_socket_that_goes_leaves_no_subscription(server, member, people, colony):
     async with talk(server) as gone:
         await gone.ask(TYPE, {"runtimetype": "cli", "timeout": 100}, people.runtime)
         await gone.vanish()
-    await until(lambda: not server.hub._listeners)
+    await until(lambda: not server.hub.listeners)
 
 
 async def test_a_socket_that_goes_while_it_subscribes_leaves_no_subscription(
@@ -245,7 +245,7 @@ async def test_a_socket_that_goes_while_it_subscribes_leaves_no_subscription(
             await gone.vanish()
             await noticed(server)
         await until(lambda: is_closed(server))
-    assert server.hub._listeners == {}
+    assert len(server.hub.listeners) == 0
 
 
 def is_closed(server) -> bool:
