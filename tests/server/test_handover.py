@@ -170,7 +170,7 @@ class TestPushed:
         conditions = Conditions(colony_id=colony, runtime_type="cli")
         bad = ProcessSpec(func="\ud800", conditions=conditions)
         with pytest.raises((Malformed, UnicodeError)):
-            await lifecycle.submit(server.db, bad, NOBODYS, server.hub)
+            await lifecycle.submit(server.db, bad, NOBODYS, server.hub.lines)
         await parked(server)
         process_id = await submit(member)
         assert (await socket.pushed()).process_id == process_id
