@@ -31,10 +31,15 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     """Processes after which the memory is compared."""
     rounds: int
     """Of everything that is compared with others."""
+    ways: tuple[str, ...]
+    """In which runtimes run processes."""
+    queued: int
+    """Jobs that one runtime holds; none needs Slurm."""
     peers: tuple[str, ...]
 
 
 ALL_PEERS = ("procrastinate", "pgqueuer", "pgqueuer_batch", "celery", "dramatiq")
+ALL_WAYS = ("shell, no sandbox", "shell", "python", "container", "slurm")
 
 FULL = Scale(
     seconds=8.0,
@@ -53,6 +58,8 @@ FULL = Scale(
     bulk=50_000,
     growth=(100_000, 1_000_000),
     rounds=3,
+    ways=ALL_WAYS,
+    queued=1_000,
     peers=ALL_PEERS,
 )
 
@@ -74,6 +81,8 @@ QUICK = Scale(
     bulk=10_000,
     growth=(10_000, 50_000),
     rounds=1,
+    ways=ALL_WAYS,
+    queued=100,
     peers=ALL_PEERS,
 )
 
@@ -95,5 +104,7 @@ TINY = Scale(
     bulk=40,
     growth=(20, 40),
     rounds=1,
+    ways=("shell, no sandbox", "python"),
+    queued=0,
     peers=(),
 )

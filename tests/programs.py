@@ -13,6 +13,10 @@ ROOT = Path(__file__).parents[1]
 PATIENCE = 30.0
 
 
+class NotHere(Exception):
+    """Some real system that is not installed, or does not work on this machine; says why."""
+
+
 class Program:
     """A child process whose output is awaited, never slept for; ended with its block."""
 

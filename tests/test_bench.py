@@ -1,13 +1,14 @@
 """The bench still runs: every part, as little of it as possible."""
 
 import pytest
+from msgspec.structs import replace
 
 from bench.__main__ import measure_on, write
 from bench.crowd import runtimes
 from bench.goals import GOALS
 from bench.parts import PARTS
 from bench.report import Goal, judged
-from bench.scale import TINY
+from bench.scale import ALL_WAYS, TINY
 from bench.world import World
 from colonies.core.identity import PrivateKey
 
@@ -23,6 +24,17 @@ async def test_every_part_measures_something(postgres_url, tmp_path):
     write(chapters, "a machine", tmp_path)
     report = (tmp_path / "report.md").read_text()
     assert [one.title for one in chapters if f"## {one.title}\n" not in report] == []
+
+
+@pytest.mark.slurm
+@pytest.mark.timeout(300)
+async def test_every_way_to_run_is_measured(postgres_url, tmp_path):
+    """Those that are installed: containers and Slurm take longer than the others."""
+    scale = replace(TINY, ways=ALL_WAYS, queued=20)
+    [chapter] = await measure_on(postgres_url, tmp_path, ["runtimes"], scale)
+    assert chapter.is_whole, chapter.conditions
+    told = [*(row[0] for table in chapter.tables for row in table.rows), chapter.conditions]
+    assert [way for way in ALL_WAYS if not any(way in one for one in told)] == []
 
 
 def test_a_goal_is_judged_by_the_figures_of_the_run():

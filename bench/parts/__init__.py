@@ -25,6 +25,7 @@ PARTS = (
     "idle",
     "fanout",
     "logs",
+    "runtimes",
     "slow",
     "fairness",
     "growth",

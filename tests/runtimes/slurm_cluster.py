@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tests.programs import NotHere
+
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "sacct", "scancel")
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 MISSING = [name for name in PROGRAMS if not shutil.which(name, path=SEARCH)]
@@ -67,10 +69,6 @@ NodeName=n1 Name=gpu File=/dev/zero
 """
 
 
-class NotHere(Exception):
-    """Slurm is installed, but does not work on this machine; says why."""
-
-
 class Cluster:
     """A running Slurm; its commands are asked with `env`."""
 
@@ -81,6 +79,8 @@ class Cluster:
 
     def start(self) -> None:
         """Start everything; raise NotHere if that takes no jobs."""
+        if MISSING:
+            raise NotHere(WHY)
         host = socket.gethostname().partition(".")[0]
         user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout
         ports = free_ports(3)

@@ -11,7 +11,8 @@ import pytest
 from colonies.core.process import State, new_id
 from runtimes.base import Job
 from runtimes.slurm.plugin import Slurm
-from tests.runtimes.slurm_cluster import MISSING, WHY, Cluster, NotHere
+from tests.programs import NotHere
+from tests.runtimes.slurm_cluster import MISSING, WHY, Cluster
 
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=WHY),
