@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -12,8 +11,7 @@ import msgspec
 
 from colonies.options import flags_for
 from runtimes.base import Help, Runtime
-
-DEVICES = Path("/dev")
+from runtimes.machine import count_cores, count_gpus, count_memory
 
 
 def habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
@@ -59,12 +57,12 @@ def starts() -> list[Callable[[Any], Any]]:
 
 
 def figures() -> list[Callable[[Any], Any]]:
-    """Give the options of what a runtime has, which is what this machine has unless said."""
+    """Give the options of what a runtime has, which is what it finds here unless said."""
     count = click.IntRange(0)
     return [
-        _number("--cores", count, os.cpu_count() or 0, "Cores declared to the colony."),
-        _number("--mem", count, _memory(), "Memory declared to the colony, in MiB."),
-        _number("--gpus", count, count_gpus(DEVICES), "GPUs declared to the colony."),
+        _number("--cores", count, count_cores(), "Cores declared to the colony."),
+        _number("--mem", count, count_memory(), "Memory declared to the colony, in MiB."),
+        _number("--gpus", count, count_gpus(), "GPUs declared to the colony."),
     ]
 
 
@@ -89,16 +87,3 @@ def plugin_option(
         show_envvar=True,
         help="".join(f"{text}." for text in texts),
     )
-
-
-def count_gpus(devices: Path) -> int:
-    """Give how many GPUs of NVIDIA have a file among these devices."""
-    return sum(path.name[len("nvidia") :].isdecimal() for path in devices.glob("nvidia[0-9]*"))
-
-
-def _memory() -> int:
-    """Give this machine's memory in MiB, or 0 where it does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
-    except (ValueError, OSError):
-        return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import signal
 import tempfile
@@ -39,6 +38,7 @@ from runtimes.container.life import (
 )
 from runtimes.container.terms import Allowed, Refused, allowed_mounts
 from runtimes.job_state import Ending
+from runtimes.machine import count_cores, count_memory
 
 logger = structlog.get_logger()
 
@@ -266,13 +266,12 @@ def _find(settings: Container.Settings) -> Engine:
 def _allowed(settings: Container.Settings) -> Allowed:
     if not settings.image:
         raise Misconfigured("which images? Give --image, as often as needed")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     return Allowed(
         images=settings.image,
         mounts=allowed_mounts(settings.mount),
         networks=settings.network,
-        cores=settings.max_cores if settings.max_cores > 0 else os.cpu_count() or 1,
-        memory=settings.max_memory if settings.max_memory > 0 else memory,
+        cores=settings.max_cores if settings.max_cores > 0 else count_cores(),
+        memory=settings.max_memory if settings.max_memory > 0 else count_memory(),
     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from runtimes.machine import own_groups
+
 CONTROLLERS = ("memory", "cpu", "pids")
 
 _PERIOD = 100_000
@@ -113,13 +115,7 @@ def limits_of(memory: int, cores: float, processes: int) -> dict[str, str]:
 
 def own_group() -> Path:
     """Give the folder of the group that we are in; raises NotDelegated where there is none."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-        groups = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError as error:
-        raise NotDelegated("no /proc") from error
-    roots = [line.split()[4] for line in mounts if " - cgroup2 " in line]
-    paths = [line[3:] for line in groups if line.startswith("0::")]
-    if not (roots and paths):
-        raise NotDelegated("no control groups of version 2")
-    return Path(roots[0] + paths[0].rstrip("/"))
+    for group in own_groups():
+        if group.is_unified:
+            return group.folder
+    raise NotDelegated("no control groups of version 2")
