@@ -24,6 +24,7 @@ CREATE TABLE runtimes (
     commission_time      timestamptz NOT NULL,
     last_heard_from_time timestamptz,
     location             json NOT NULL,
+    labels               jsonb NOT NULL DEFAULT '{}',
     CONSTRAINT runtimes_pkey PRIMARY KEY (colony_id, runtime_id),
     CONSTRAINT runtimes_name_key UNIQUE (colony_id, name)
 ) WITH (fillfactor = 70);
@@ -296,4 +297,4 @@ CREATE TABLE hubs (
 
 -- One row: the number of the last migration that this database has seen.
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (11);
+INSERT INTO schema_version VALUES (12);

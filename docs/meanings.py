@@ -142,6 +142,7 @@ MEANINGS: dict[type, dict[str, str]] = {
         "commissiontime": "when it was added; the hub's to fill in",
         "lastheardfromtime": "its last sign of life; the hub's to fill in",
         "location": "where it stands",
+        "labels": "what it says of itself, for people; [its own](#labels) to say",
     },
     Function: {
         "name": "what `func` of a spec names; unique at a runtime",

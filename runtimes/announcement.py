@@ -1,4 +1,4 @@
-"""Announcing what a runtime can run, so that others can name it and call it rightly."""
+"""Announcing what a runtime is and can run, so that others can name it and call it rightly."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ async def announce(colonies: Colonies, member: Member, functions: Sequence[Funct
 
     What the hub does not take is left out; we work all the same.
     """
+    await _say_labels(colonies, member)
     try:
         known = await colonies.get_functions(member.colony_id, runtime_id=member.runtime_id)
         said = {one.name: _content(one) for one in known}
@@ -31,6 +32,15 @@ async def announce(colonies: Colonies, member: Member, functions: Sequence[Funct
         logger.warning("functions not announced", error=failure.message)
     else:
         logger.debug("functions announced", count=len(functions))
+
+
+async def _say_labels(colonies: Colonies, member: Member) -> None:
+    try:
+        known = await colonies.get_runtime(member.runtime_id)
+        if known.labels != member.labels:
+            await colonies.label_runtime(member.labels, member.colony_id)
+    except Failure as failure:
+        logger.warning("labels not said", error=failure.message)
 
 
 async def _add(colonies: Colonies, member: Member, function: Function) -> None:

@@ -35,6 +35,7 @@ from colonies.version import __version__
 from runtimes import template
 from runtimes.base import Runtime
 from runtimes.daemon import Daemon, Habits
+from runtimes.labels import labels_of
 from runtimes.membership import Membership
 from runtimes.notify import STOPPING, notify, ready, signs_of_life
 from runtimes.options import figures, habits, plugin_option, starts
@@ -83,7 +84,8 @@ class Plugins(click.Group):
         if not found:
             return None
         try:
-            return _command(cmd_name, _load(next(iter(found))))
+            entry = next(iter(found))
+            return _command(entry, _load(entry))
         except Exception as error:  # noqa: BLE001 - it is somebody else's code
             return _broken(cmd_name, error)
 
@@ -110,7 +112,8 @@ def _broken(name: str, error: Exception) -> click.Command:
     return click.Command(name, callback=refuse, help=f"({text})")
 
 
-def _command(name: str, plugin: type[Runtime]) -> click.Command:
+def _command(entry: EntryPoint, plugin: type[Runtime]) -> click.Command:
+    name = entry.name
     own = msgspec.structs.fields(plugin.Settings)
 
     def run(**options: Any) -> str | None:
@@ -123,6 +126,7 @@ def _command(name: str, plugin: type[Runtime]) -> click.Command:
         config = _config(options)
         if options["check"]:
             return _check_identity(config, options["name"], options["runtime_id"])
+        options["label"] = labels_of(entry, options["label"])
         logs.configure(verbose=options["verbose"])
         if options["tied"]:
             structlog.contextvars.bind_contextvars(name=options["name"])
@@ -173,6 +177,7 @@ def _run(
         mem=options["mem"],
         gpus=options["gpus"],
         cpu=platform.machine(),
+        labels=options["label"],
     )
     runtime = plugin(plugin_settings)
     runtime.runtime_id, runtime.grace = key.id, options["grace"]

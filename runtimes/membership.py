@@ -17,6 +17,9 @@ logger = structlog.get_logger()
 APPROVAL_PERIOD = 2.0
 """Seconds between looks whether the owner has let us in."""
 
+DECIDING = ("runtime_type", "cores", "mem", "gpus")
+"""By what the hub decides which processes we are given: as the owner has registered it."""
+
 
 class Membership:
     """Our place in one colony; with the owner's key at hand we take it ourselves."""
@@ -37,7 +40,7 @@ class Membership:
                 )
                 is_asked = True
             await asyncio.sleep(APPROVAL_PERIOD)
-        await self._check_type()
+        await self._compare()
 
     def _advice(self) -> str:
         """Give the command by which the colony's owner lets us in."""
@@ -67,13 +70,14 @@ class Membership:
             return True
         return False
 
-    async def _check_type(self) -> None:
-        """Say so when the colony knows us as another type: that is what we are given."""
+    async def _compare(self) -> None:
+        """Say so when the colony knows us as something else: by that we are given work."""
         known = await self._colonies.get_runtime(self.member.runtime_id)
-        if known.runtime_type != self.member.runtime_type:
+        fields = [one for one in DECIDING if getattr(known, one) != getattr(self.member, one)]
+        if fields:
             logger.warning(
-                "registered as another type",
+                "registered as something else",
                 runtime=known.runtime_id,
-                registered=known.runtime_type,
-                wanted=self.member.runtime_type,
+                registered={one: getattr(known, one) for one in fields},
+                wanted={one: getattr(self.member, one) for one in fields},
             )

@@ -11,6 +11,7 @@ import msgspec
 
 from colonies.options import flags_for
 from runtimes.base import Help, Runtime
+from runtimes.labels import label_option
 from runtimes.machine import count_cores, count_gpus, count_memory
 
 
@@ -63,6 +64,7 @@ def figures() -> list[Callable[[Any], Any]]:
         _number("--cores", count, count_cores(), "Cores declared to the colony."),
         _number("--mem", count, count_memory(), "Memory declared to the colony, in MiB."),
         _number("--gpus", count, count_gpus(), "GPUs declared to the colony."),
+        label_option(),
     ]
 
 

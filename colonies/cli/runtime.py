@@ -12,7 +12,7 @@ from colonies.cli import output
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, runtimes
 from colonies.cli.output import Answer
-from colonies.cli.spec import reader_of
+from colonies.cli.spec import read_pairs, reader_of
 from colonies.core.runtime import Runtime
 
 
@@ -68,11 +68,14 @@ async def reject(session: Session, runtime_id: str) -> None:
 
 
 @runtime.command("ls", is_list=True)
-async def ls(session: Session) -> Answer[Sequence[Runtime]]:
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", callback=read_pairs,
+              help="Only those with this label; repeatable.")  # fmt: skip
+async def ls(session: Session, labels: dict[str, str]) -> Answer[Sequence[Runtime]]:
     """List the runtimes of the colony. For its runtimes and its owner."""
     runtimes = await session.read(lambda hub: hub.get_runtimes(session.colony_id))
+    those = [one for one in runtimes if labels.items() <= one.labels.items()]
     columns = ("runtime_id", "name", "runtime_type", "state", "last_heard_from_time")
-    return output.table(runtimes, *columns, "cores", "mem", "gpus")
+    return output.table(those, *columns, "cores", "mem", "gpus")
 
 
 @runtime.command("get")

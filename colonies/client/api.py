@@ -24,6 +24,7 @@ from colonies.client.function import Functions
 from colonies.client.generator import Generators
 from colonies.client.http import HttpConnection
 from colonies.client.log import Logs
+from colonies.client.runtime import Runtimes
 from colonies.client.work import Changes, SubmittedProcess, in_colony, make_spec
 from colonies.client.workflow import Workflows
 from colonies.core.attribute import Attribute, AttributeKind
@@ -35,7 +36,6 @@ from colonies.core.explanation import Explanation
 from colonies.core.history import Event
 from colonies.core.identity import PrivateKey
 from colonies.core.process import FINAL_STATES, AttemptEnd, Held, Process, ProcessSpec, State
-from colonies.core.runtime import Runtime
 from colonies.settings import Settings
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ LONGEST_POLL = 2.0
 """Seconds between looks at a process where nothing can be pushed."""
 
 
-class Colonies(Functions, Workflows, Crons, Generators, Logs):
+class Colonies(Runtimes, Functions, Workflows, Crons, Generators, Logs):
     """A hub, as seen by one identity. Not for use from several threads."""
 
     def __init__(
@@ -136,32 +136,6 @@ class Colonies(Functions, Workflows, Crons, Generators, Logs):
     async def get_colony_stats(self, colony_id: str = "") -> Statistics:
         """Count everything in a colony."""
         return await self._call(Statistics, "getcolonystatsmsg", colony_id=self._colony(colony_id))
-
-    # Runtimes.
-
-    async def add_runtime(self, runtime: Runtime) -> Runtime:
-        """Add a runtime to its colony; it is pending until approved."""
-        return await self._call(Runtime, "addruntimemsg", runtime=runtime)
-
-    async def get_runtimes(self, colony_id: str = "") -> list[Runtime]:
-        """List the runtimes of a colony."""
-        return await self._call(list[Runtime], "getruntimesmsg", colony_id=self._colony(colony_id))
-
-    async def get_runtime(self, runtime_id: str) -> Runtime:
-        """Give a runtime."""
-        return await self._call(Runtime, "getruntimemsg", runtime_id=runtime_id)
-
-    async def approve_runtime(self, runtime_id: str) -> None:
-        """Let a runtime in."""
-        await self._call(msgspec.Raw, "approveruntimemsg", runtime_id=runtime_id)
-
-    async def reject_runtime(self, runtime_id: str) -> None:
-        """Shut a runtime out."""
-        await self._call(msgspec.Raw, "rejectruntimemsg", runtime_id=runtime_id)
-
-    async def delete_runtime(self, runtime_id: str) -> None:
-        """Delete a runtime; what it was running returns to the queue."""
-        await self._call(msgspec.Raw, "deleteruntimemsg", runtime_id=runtime_id)
 
     # Processes.
 

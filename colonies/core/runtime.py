@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from enum import IntEnum
 
+from colonies.core.errors import Malformed
 from colonies.core.wire import ZERO_TIME, Int32, Time, Wire
+
+MOST_LABELS = 64
+
+LONGEST_LABEL = 256
+"""Characters of the value of a label."""
+
+_LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 
 
 class Approval(IntEnum):
@@ -23,7 +33,10 @@ class Location(Wire):
 
 
 class Runtime(Wire):
-    """A member of a colony that takes processes of its type."""
+    """A member of a colony that takes processes of its type.
+
+    Labels are what it says of itself, for people: no process is given by them.
+    """
 
     runtime_id: str = ""
     runtime_type: str = ""
@@ -38,8 +51,27 @@ class Runtime(Wire):
     commission_time: Time = ZERO_TIME
     last_heard_from_time: Time = ZERO_TIME
     location: Location = Location()
+    labels: dict[str, str] = {}
 
     @property
     def is_approved(self) -> bool:
         """Whether the owner has let this runtime in."""
         return self.state is Approval.APPROVED
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Refuse labels that cannot be told on one line; raise Malformed with the path of the fault."""
+    if len(labels) > MOST_LABELS:
+        raise Malformed(f"labels: expected {MOST_LABELS} at most", field="labels")
+    for name, value in labels.items():
+        if not _LABEL_NAME.fullmatch(name):
+            raise Malformed(
+                f"labels: expected a name of 1 to 63 letters, digits and ._/- that begins with a "
+                f"letter or digit, not {name[:64]!r}",
+                field="labels",
+            )
+        if len(value) > LONGEST_LABEL or not value.isprintable():
+            raise Malformed(
+                f"labels.{name}: expected printable text of {LONGEST_LABEL} characters at most",
+                field=f"labels.{name}",
+            )

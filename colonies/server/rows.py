@@ -38,6 +38,8 @@ def _converter(hint: Any) -> Callable[[Any], Any] | None:
     item = get_args(hint)[0] if get_origin(hint) is list else hint
     if isinstance(item, type) and issubclass(item, msgspec.Struct):
         return msgspec.json.Decoder(hint).decode
+    if get_origin(hint) is dict:
+        return msgspec.json.Decoder(hint).decode
     if isinstance(hint, type) and issubclass(hint, Enum):
         # A fifth of what the making of an enum's member by its class takes.
         return {member.value: member for member in hint}.__getitem__

@@ -45,6 +45,14 @@ async def test_runtimes_are_listed_with_full_ids_and_utc(shell, people):
     assert states == {people.runtime.id: "approved", people.pending.id: "pending"}
 
 
+async def test_runtimes_are_listed_and_shown_by_their_labels(shell, member, people):
+    await member.label_runtime({"os": "linux", "rack": "7"})
+    found = (await shell("runtime", "ls", "--label", "rack=7", "--label", "os=linux")).rows
+    assert [people.runtime.id] == [row[0] for row in found[1:]]
+    assert [] == (await shell("runtime", "ls", "--label", "rack=8", "--json")).answer
+    assert ["labels.rack", "7"] in (await shell("runtime", "get", people.runtime.id)).rows
+
+
 async def test_the_owner_lists_where_there_is_no_runtime(shell, people):
     owner = shell.having(COLONIES_RUNTIMEID=None)
     listed = (await owner("runtime", "ls", "--json")).answer

@@ -213,6 +213,15 @@ async def delete_runtime(world: World) -> Story:
     assert (row["state"], row["attempt"], row["endings"]) == (State.WAITING, 1, 1)
 
 
+async def label_runtime(world: World) -> Story:
+    async def meanwhile() -> None:
+        assert await world.count("runtimes", labels='{"rack": "1"}') == 1
+        await world.runtime.label_runtime({"rack": "2"})
+
+    assert (yield world.faulty().label_runtime({"rack": "1"}), meanwhile) is None
+    assert await world.count("runtimes", labels='{"rack": "2"}') == 1
+
+
 # Functions.
 
 

@@ -144,6 +144,7 @@ EFFECTS: dict[str, Callable[[World], Story]] = {
     "getruntimemsg": reading(lambda one, world, _: one.get_runtime(world.people.runtime.id)),
     "approveruntimemsg": effects.approve_runtime,
     "rejectruntimemsg": effects.reject_runtime,
+    "labelruntimemsg": effects.label_runtime,
     "deleteruntimemsg": effects.delete_runtime,
     "addfunctionmsg": effects.add_function,
     "getfunctionsmsg": reading(lambda one, *_: one.get_functions()),

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import signal
+from importlib.metadata import version
 
 import msgspec
 import pytest
@@ -55,6 +56,21 @@ async def test_it_finds_its_identity_again(launch, tmp_path):
             running.send(signal.SIGTERM)
             assert 0 == await running.finish()
     assert 1 == len(Keychain(tmp_path / "keychain").list())
+
+
+async def test_it_says_its_labels_anew_at_each_start(launch, member):
+    for options, expected in (
+        (("--label", "rack=7"), {"rack": "7", "os": "linux", "plugin": "shell"}),
+        (("--label", "os=", "--cores", "3"), {"rack": None, "os": None, "plugin": "shell"}),
+    ):
+        async with launch("shell", "--name", "one", *options, "--mem", "1") as running:
+            await running.line_with("runtime ready")
+            (known,) = [one for one in await member.get_runtimes() if one.name == "one"]
+            labels = {name: known.labels.get(name) for name in expected}
+            assert (expected, version("colonies")) == (labels, known.labels["version"])
+    # What decides about work is the owner's to say.
+    warning = next(line for line in running.lines if "registered as something else" in line)
+    assert '"wanted": {"cores": 3}' in warning
 
 
 async def test_a_bad_process_does_not_end_it(launch, member):
@@ -212,6 +228,9 @@ async def test_who_was_stopped_beyond_the_lease_is_told_to_stop_and_lives_on(
         (["shel"], "error: no plugin 'shel' is installed; did you mean 'shell'?"),
         (["shell", "--slots", "0"], "--slots"),
         (["shell", "--port", "many"], "--port"),
+        (["shell", "--label", "rack"], "'--label': expected NAME=VALUE, not 'rack'"),
+        (["shell", "--label", "a=1", "--label", "a=2"], "'--label': a is there twice"),
+        (["shell", "--label", "a b=1"], "not 'a b'"),
     ],
 )
 async def test_wrong_usage_is_one_clear_message(launch, options, complaint):

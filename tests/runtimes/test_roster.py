@@ -45,14 +45,15 @@ def test_a_table_is_a_command_line(tmp_path, monkeypatch):
     path.write_text(
         f'[defaults]\ncolony_id = "{COLONY}"\nplugin = "shell"\nslots = 4\nmax_output = 9\n'
         '[runtimes.one]\nslots = 2\ndrain = 1.5\ntype = "big"\noffline = true\nverbose = false\n'
-        'write = ["/a b", "-c"]\n[runtimes.two]\nplugin = "python"\nname = "other"\ntls = false\n'
+        'write = ["/a b", "-c"]\nlabel = ["rack=7"]\n'
+        '[runtimes.two]\nplugin = "python"\nname = "other"\ntls = false\n'
     )
     found = read(path, click.Context(Plugins(name="colonies-run")))
     assert {"one", "two"} == set(found)
     assert "shell" == found["one"].words[0]
     assert {
         "--name=one", "--slots=2", "--drain=1.5", "--type=big", "--offline", "--max-output=9",
-        "--write=/a b", "--write=-c", f"--colonyid={COLONY}",
+        "--write=/a b", "--write=-c", "--label=rack=7", f"--colonyid={COLONY}",
     } == set(found["one"].words[1:])  # fmt: skip
     other = {"--name=other", "--slots=4", "--no-tls", f"--colonyid={COLONY}"}
     assert other == set(found["two"].words[1:])

@@ -99,6 +99,9 @@ WRITES: dict[str, tuple[str, Any, str, int]] = {
     "rejectruntimemsg": (
         "colony_owner", lambda w: {"runtimeid": w.people.pending.id},
         "runtimes WHERE state = 2", 1),
+    "labelruntimemsg": (
+        "runtime", lambda w: {"colonyid": w.colony, "labels": {"os": "linux"}},
+        "runtimes WHERE labels->>'os' = 'linux'", 1),
     "deleteruntimemsg": (
         "colony_owner", lambda w: {"runtimeid": w.people.pending.id},
         "runtimes WHERE state = 0", 0),
@@ -263,6 +266,7 @@ STATEMENTS = {
     "addruntimemsg": {"add_runtime"},
     "approveruntimemsg": {"set_runtime_state"},
     "rejectruntimemsg": {"set_runtime_state"},
+    "labelruntimemsg": {"set_runtime_labels"},
     "deleteruntimemsg": {"delete_runtime"},
     "addfunctionmsg": {"add_function"},
     "removefunctionmsg": {"delete_function"},

@@ -39,6 +39,7 @@ OUTCOMES = {
     "getruntimemsg":           (404, 200, 200, 200, 403, 404, 404),
     "approveruntimemsg":       (404, 200, 403, 403, 403, 404, 404),
     "rejectruntimemsg":        (404, 200, 403, 403, 403, 404, 404),
+    "labelruntimemsg":         (403, 403, 200, 200, 403, 403, 403),
     "deleteruntimemsg":        (404, 200, 403, 403, 403, 404, 404),
     "addfunctionmsg":          (403, 403, 200, 200, 403, 403, 403),
     "getfunctionsmsg":         (403, 200, 200, 200, 403, 403, 403),
@@ -121,6 +122,7 @@ class World:
         special = {
             "addcolonymsg": {"colony": {"colonyid": new}},
             "addruntimemsg": {"runtime": {"runtimeid": new, "colonyid": self.colony, "name": new}},
+            "labelruntimemsg": {"colonyid": self.colony, "labels": {"os": "linux"}},
             "addfunctionmsg": {"colonyid": self.colony, "function": {"name": "f"}},
             "removefunctionmsg": {"colonyid": self.colony, "name": "f"},
             "submitprocessespecmsg": {"spec": {"conditions": {"colonyid": self.colony}}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from colonies.core import wire
 from colonies.core.colony import Colony
-from colonies.core.runtime import Approval, Location, Runtime
+from colonies.core.runtime import Approval, Location, Runtime, check_labels
 from colonies.core.wire import ZERO_TIME, Int32, Label, Time, Wire
 from colonies.server import lifecycle
 from colonies.server.call import Call
@@ -16,6 +16,7 @@ from colonies.server.rules import (
     colony_owner,
     fellow_of_runtime,
     find_runtime,
+    member,
     not_approved,
     owner_of_runtime,
 )
@@ -119,6 +120,27 @@ async def reject_runtime(call: Call, _msg: RejectRuntime, runtime: Runtime) -> N
     """Shut a runtime out, whatever its state was; its waits and subscriptions end."""
     await _set_state(call, runtime, Approval.REJECTED)
     call.hub.revoke(runtime.colony_id, not_approved(runtime), runtime.runtime_id)
+
+
+class LabelRuntime(Request):
+    """All labels of the caller in this colony."""
+
+    colony_id: str
+    labels: dict[str, str]
+
+
+@rpc("labelruntimemsg", rule=member("colony_id"))
+async def label_runtime(call: Call, msg: LabelRuntime, runtime: Runtime) -> None:
+    """Say the labels of the caller, in place of those that it had; for people only."""
+    check_labels(msg.labels)
+    await call.db.execute(
+        "set_runtime_labels",
+        colony_id=runtime.colony_id,
+        runtime_id=runtime.runtime_id,
+        labels=wire.encode(msg.labels).decode(),
+        **call.intent.parameters,
+    )
+    call.members.forget()
 
 
 class DeleteRuntime(Request):

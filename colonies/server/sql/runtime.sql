@@ -1,6 +1,6 @@
 -- part: runtime
 colony_id, runtime_id, runtime_type, name, cpu, cores, mem, gpu, gpus, state, commission_time,
-last_heard_from_time, location
+last_heard_from_time, location, labels
 
 -- name: add_runtime
 -- A new runtime, not yet let in. Its name is free to other colonies.
@@ -32,6 +32,11 @@ WITH {once}
 UPDATE runtimes SET state = :state
 WHERE colony_id = :colony_id AND runtime_id = :runtime_id
 RETURNING {runtime};
+
+-- name: set_runtime_labels
+WITH {once}
+UPDATE runtimes SET labels = :labels::jsonb
+WHERE colony_id = :colony_id AND runtime_id = :runtime_id;
 
 -- name: delete_runtime
 -- Waits for the claims under way, which lock the row, and keeps further ones out. What it announces

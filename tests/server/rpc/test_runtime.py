@@ -62,6 +62,34 @@ async def test_ids_and_names_are_unique_in_the_colony_and_free_to_others(
     assert (await client.acting_as(people.other_owner).add_runtime(theirs)).name == ours.name
 
 
+async def test_a_runtime_says_its_labels_itself_all_at_once(owner, member, people):
+    await member.label_runtime({"os": "linux", "rack": "7"})
+    await member.label_runtime({"rack": "8", "site/room": "b 2 ü"})
+    expected = {"rack": "8", "site/room": "b 2 ü"}
+    assert expected == (await owner.get_runtime(people.runtime.id)).labels
+    await member.label_runtime({})
+    assert {} == (await owner.get_runtime(people.runtime.id)).labels
+
+
+@pytest.mark.parametrize(
+    ("labels", "field"),
+    [
+        ({"": "x"}, "labels"),
+        ({"a b": "x"}, "labels"),
+        ({"a\n": "x"}, "labels"),
+        ({"a": "x\ny"}, "labels.a"),
+        ({"a": "x" * 257}, "labels.a"),
+        ({str(number): "x" for number in range(65)}, "labels"),
+        ({"a": 1}, "labels[...]"),
+    ],
+)
+async def test_a_label_is_one_that_people_can_write_down(owner, member, people, labels, field):
+    with pytest.raises(Malformed) as refusal:
+        await member.label_runtime(labels)
+    assert field == refusal.value.field
+    assert {} == (await owner.get_runtime(people.runtime.id)).labels
+
+
 @pytest.mark.parametrize("identity", ["", "x", "Z" * 64, "0" * 64 + "\n"])
 async def test_an_id_is_64_lower_case_hex_characters(owner, colony, identity):
     with pytest.raises(Malformed) as refusal:
