@@ -92,6 +92,8 @@ class Daemon:
         self._enough = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurried = asyncio.Event()
+        self.is_heard = False
+        """Whether the hub has let us in, and answered when it was asked last."""
 
     @property
     def is_ended(self) -> bool:
@@ -246,6 +248,7 @@ class Daemon:
             # What was pushed to an earlier life, and it never began, is given back by this.
             request=self._tenure.subscription if self._tenure else "",
         )
+        self.is_heard = True
         logger.info(
             "runtime ready",
             runtime=member.runtime_id,
@@ -329,8 +332,10 @@ class Daemon:
                 try:
                     ended = await self._colonies.renew(holding, self._membership.member.colony_id)
                 except ColoniesError as error:
+                    self.is_heard = False
                     logger.debug("heartbeat failed", error=str(error))
                     continue
+                self.is_heard = True
                 # A newer attempt may have begun while we asked about the older.
                 for execution in self._running:
                     is_meant = execution.held in holding and execution.held.process_id in ended

@@ -35,6 +35,7 @@ from colonies.version import __version__
 from runtimes import template
 from runtimes.base import Runtime
 from runtimes.daemon import Daemon, Habits
+from runtimes.health import health
 from runtimes.labels import labels_of
 from runtimes.membership import Membership
 from runtimes.notify import STOPPING, notify, ready, signs_of_life
@@ -210,7 +211,7 @@ async def _live(
             tenure=lambda lasting, thread: Tenure(lasting, thread, state_folder, member.runtime_id),
         )
         _listen(daemon, is_tied=options["tied"])
-        async with signs_of_life():
+        async with signs_of_life(), health(options["health_port"], lambda: daemon.is_heard):
             ready(f"works as {member.name}")
             await daemon.run()
     if not daemon.is_ended:

@@ -39,6 +39,11 @@ def habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
             show_envvar=True,
             help="Folder of what a restart must know (default: the user's state folder).",
         ),
+        click.option(
+            "--health-port",
+            type=click.IntRange(0, 65535),
+            help="Port on which GET /health and /ready are answered (default: none).",
+        ),
         click.option("-v", "--verbose", is_flag=True, help="Log every call."),
     ]
 

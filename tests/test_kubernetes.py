@@ -19,6 +19,7 @@ from colonies.server.peers import FAREWELL
 from colonies.server.protocol import GRACE
 from colonies.settings import SETTINGS, Settings, load
 from colonies.version import __version__
+from runtimes.launcher import Plugins
 from tests.programs import ROOT
 
 FOLDER = ROOT / "examples" / "kubernetes"
@@ -33,6 +34,11 @@ NAME = "colonies-hub"
 
 def resource(kind: str) -> dict:
     return RESOURCES[kind, NAME]
+
+
+RUNTIME = {
+    one["kind"]: one for one in yaml.safe_load_all((FOLDER / "runtime/runtime.yaml").read_text())
+}
 
 
 @pytest.fixture
@@ -157,3 +163,16 @@ def test_what_the_image_copies_makes_the_wheel(tmp_path):
     packed = set(zipfile.ZipFile(wheel).namelist())
     assert "colonies/server/schema.sql" in packed
     assert "colonies/server/sql/process.sql" in packed
+
+
+def test_the_runtime_of_the_example_takes_what_it_is_told():
+    (container,) = RUNTIME["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    name, *options = container["args"]
+    group = Plugins(name="colonies-run")
+    told = group.get_command(click.Context(group), name).make_context(name, options).params
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    assert {"health": told["health_port"]} == ports
+    probes = [container[name]["httpGet"] for name in ("livenessProbe", "readinessProbe")]
+    assert [("/health", "health"), ("/ready", "health")] == [
+        (probe["path"], probe["port"]) for probe in probes
+    ]

@@ -1,5 +1,6 @@
 """``colonies-run`` as the program that it is, at a real hub."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -11,6 +12,7 @@ import pytest
 
 from colonies.client import Keychain, connect
 from colonies.core.process import State
+from colonies.core.runtime import Runtime
 from colonies.server.app import Server
 from tests.programs import ROOT, Program
 from tests.runtimes.conftest import COMMAND, passes_until
@@ -47,6 +49,33 @@ async def test_it_waits_until_the_owner_has_let_it_in(launch, member, client, pe
         assert ["hello"] == (
             await (await member.submit("echo", "hello", runtime_type="shell")).wait(20)
         ).output
+
+
+async def test_it_says_over_http_how_it_is(launch, client, people, colony, tmp_path):
+    async with launch("shell", "--name", "one", "--health-port", "0", owner=False) as running:
+        port = int(re.search(r'"port": (\d+)', await running.line_with("health served"))[1])
+
+        async def status(request):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(f"{request} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            line = (await reader.read()).split(b"\r\n")[0]
+            writer.close()
+            return int(line.split()[1])
+
+        assert 200 == await status("GET /health")
+        assert 503 == await status("GET /ready")
+        assert (404, 405) == (await status("GET /"), await status("POST /health"))
+        (identity,) = Keychain(tmp_path / "keychain").list()
+        owner = client.acting_as(people.colony_owner)
+        await owner.add_runtime(
+            Runtime(runtime_id=identity, runtime_type="shell", name="one", colony_id=colony)
+        )
+        await owner.approve_runtime(identity)
+        await running.line_with("runtime ready")
+        assert 200 == await status("GET /ready")
+        async with launch("shell", "--name", "two", "--health-port", str(port)) as second:
+            assert 2 == await second.finish()
+        assert any("error: --health-port: " in line for line in second.lines)
 
 
 async def test_it_finds_its_identity_again(launch, tmp_path):
