@@ -84,6 +84,8 @@ CREATE TABLE processes (
     cancel_time         timestamptz,
     missing_parents     integer NOT NULL DEFAULT 0,
     input_lengths       integer[] NOT NULL DEFAULT '{}',
+    submitted_by        text NOT NULL DEFAULT '',
+    is_counted          boolean NOT NULL DEFAULT false,
     CONSTRAINT processes_pkey PRIMARY KEY (colony_id, process_id)
 ) WITH (
     fillfactor = 85,
@@ -130,6 +132,11 @@ CREATE INDEX processes_ended ON processes (colony_id, state, end_time DESC) WHER
 -- "What is waiting, in the order it came?" (list_waiting_processes, get_waiting_count). IS TRUE keeps
 -- it from claims: it would lead them past all that waits for other types.
 CREATE INDEX processes_waiting ON processes (colony_id, submission_time) WHERE (state = 0) IS TRUE;
+
+-- "How much of this identity waits?" (get_identity_waiting_count). Only what was submitted while
+-- somebody counts is in it: for all others it would be one more place to write to with each submit.
+CREATE INDEX processes_of_identity ON processes (colony_id, submitted_by)
+    WHERE state = 0 AND is_counted;
 
 -- "What belongs to this graph?" (list_members and whatever ends or deletes all of them)
 CREATE INDEX processes_of_graph ON processes (process_graph_id)
@@ -224,6 +231,7 @@ CREATE TABLE crons (
     prev_process_graph_id       text NOT NULL DEFAULT '',
     wait_for_prev_process_graph boolean NOT NULL,
     catchup                     text NOT NULL CHECK (catchup IN ('none', 'one')),
+    added_by                    text NOT NULL DEFAULT '',
     CONSTRAINT crons_pkey PRIMARY KEY (colony_id, cron_id),
     CONSTRAINT crons_name_key UNIQUE (colony_id, name)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
@@ -245,6 +253,7 @@ CREATE TABLE generators (
     queue_size    integer NOT NULL DEFAULT 0 CHECK (queue_size >= 0),
     queue_bytes   bigint NOT NULL DEFAULT 0 CHECK (queue_bytes >= 0),
     due           timestamptz,
+    added_by      text NOT NULL DEFAULT '',
     CONSTRAINT generators_pkey PRIMARY KEY (colony_id, generator_id),
     CONSTRAINT generators_name_key UNIQUE (colony_id, name)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
@@ -297,4 +306,4 @@ CREATE TABLE hubs (
 
 -- One row: the number of the last migration that this database has seen.
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (12);
+INSERT INTO schema_version VALUES (13);

@@ -175,6 +175,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "COLONIES_MAX_WAITING", "Processes waiting in a colony; 0: no limit", may_be_zero=True
         ),
     ] = 0
+    max_identity_waiting: Annotated[
+        int,
+        Setting(
+            "COLONIES_MAX_IDENTITY_WAITING",
+            "Processes waiting in a colony that one identity submitted; 0: no limit",
+            may_be_zero=True,
+        ),
+    ] = 0
     max_running: Annotated[
         int,
         Setting(

@@ -77,6 +77,8 @@ MEANINGS: dict[type, dict[str, str]] = {
         "cancelreason": "why, in words for people",
         "canceltime": "when; a running one ends once it is stopped",
         "inputlengths": "how much of `in` is from each parent",
+        "submittedby": "the identity that submitted it; "
+        "for a cron or a generator, the one that added that",
     },
     WorkflowSpec: {
         "colonyid": "the colony; must be there in a submission",
@@ -265,6 +267,7 @@ MEANINGS: dict[type, dict[str, str]] = {
         "checkerperiod": "milliseconds between looks at it, given by `getcronmsg` alone",
         "catchup": "times that were missed by more than 30 seconds: `one` runs one for all of "
         "them, `none` leaves them out",
+        "addedby": "the identity that added it, which submits what it submits",
     },
     Generator: {
         "generatorid": "its id; the hub's to fill in, as is all that it does",
@@ -277,6 +280,7 @@ MEANINGS: dict[type, dict[str, str]] = {
         "checkerperiod": "milliseconds between looks at it, given by `getgeneratormsg` alone",
         "timeout": "seconds after which fewer make one, from when the oldest was packed; 0: never",
         "firstpack": "when the oldest of them was packed",
+        "addedby": "the identity that added it, which submits what it submits",
     },
     Event: {
         "time": "when",

@@ -269,11 +269,11 @@ def test_structs_on_the_wire_have_the_keys_of_v1():
         "key", "value",
     ]  # fmt: skip
     assert Process.__struct_fields__[0] == "process_id"
-    assert list(wire.decode(wire.encode(Cron()), dict))[:-1] == [
+    assert list(wire.decode(wire.encode(Cron()), dict))[:-2] == [
         "cronid", "colonyid", "name", "cronexpression", "interval", "random", "nextrun", "lastrun",
         "workflowspec", "prevprocessgraphid", "waitforprevprocessgraph", "checkerperiod",
     ]  # fmt: skip
-    assert list(wire.decode(wire.encode(Generator()), dict))[:-2] == [
+    assert list(wire.decode(wire.encode(Generator()), dict))[:-3] == [
         "generatorid", "colonyid", "name", "workflowspec", "trigger", "lastrun", "queuesize",
         "checkerperiod",
     ]  # fmt: skip

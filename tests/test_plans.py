@@ -190,6 +190,23 @@ async def test_functions_are_those_of_the_colony_and_no_other_is_looked_at(crowd
     assert touched(plan) < 200
 
 
+async def test_what_waits_of_an_identity_is_counted_by_an_index_of_what_is_counted(crowd):
+    """3,000 of mine among 50,000, of which those of fellows are counted as well."""
+    transaction = crowd.transaction()
+    await transaction.start()
+    await crowd.execute(
+        "UPDATE processes SET is_counted = true, submitted_by = "
+        "CASE WHEN process_id < 'p13' THEN $1 ELSE 'other' END WHERE process_id LIKE 'p1%'",
+        ME,
+    )
+    plan = await explain(
+        crowd, "get_identity_waiting_count", colony_id=COLONY, submitted_by=ME, most=1000
+    )
+    await transaction.rollback()
+    assert indexes(plan) == {"processes_of_identity"}
+    assert touched(plan) < 3500
+
+
 async def test_what_runs_is_counted_by_the_partial_index(crowd):
     plan = await explain(crowd, "list_running_counts", colony_id=COLONY)
     assert indexes(plan) == {"processes_running"}

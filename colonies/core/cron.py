@@ -32,7 +32,8 @@ class Cron(Wire):
     The workflow is the JSON of a `WorkflowSpec`, as text. An ``interval`` is in seconds, -1 with an
     expression; ``random`` draws each time anew from within the interval. ``next_run`` is the tick
     that comes next, ``last_run`` when the last workflow was submitted, which is the one named by
-    ``prev_process_graph_id``. ``checker_period`` is how often a hub looks, in milliseconds.
+    ``prev_process_graph_id``. ``checker_period`` is how often a hub looks, in milliseconds. What it
+    submits is submitted by whoever has added it.
     """
 
     cron_id: str = ""
@@ -48,6 +49,7 @@ class Cron(Wire):
     wait_for_prev_process_graph: bool = False
     checker_period: int = 0
     catchup: Catchup = Catchup.ONE
+    added_by: str = ""
 
     @property
     def schedule(self) -> Schedule:

@@ -26,7 +26,7 @@ class Generator(Wire):
     processes without parents. ``timeout`` is in seconds from when the oldest argument was packed, 0
     is none. ``last_run`` is when the last workflow was submitted, ``first_pack`` when the oldest of
     the ``queue_size`` arguments was packed. ``checker_period`` is how often a hub looks, in
-    milliseconds.
+    milliseconds. What it submits is submitted by whoever has added it.
     """
 
     generator_id: str = ""
@@ -39,6 +39,7 @@ class Generator(Wire):
     checker_period: int = 0
     timeout: Timeout = 0
     first_pack: Time = ZERO_TIME
+    added_by: str = ""
 
     def portions(self, most: int) -> list[int]:
         """Give how many arguments each of the next workflows gets, which are ``most`` at most.

@@ -60,8 +60,9 @@ NEXT = "back in the queue"
 
 def events_of(process: Process, past: list[PastAttempt]) -> list[Event]:
     """Give everything that has happened to a process, oldest first."""
+    submitted = f"by {process.submitted_by}" if process.submitted_by else ""
     return [
-        Event(time=process.submission_time, event=Happening.SUBMITTED),
+        Event(time=process.submission_time, event=Happening.SUBMITTED, text=submitted),
         *(event for one in past for event in _of_past(one)),
         *_of_present(process),
     ]

@@ -133,6 +133,8 @@ class Process(Wire):
 
     In a workflow the input is what the parents gave, one after the other in the order of the
     dependencies; ``input_lengths`` says how much of it is from each.
+
+    ``submitted_by`` is who asked for it; for a cron or a generator, whoever added that.
     """
 
     process_id: str = ""
@@ -161,6 +163,7 @@ class Process(Wire):
     cancel_reason: str = ""
     cancel_time: Time = ZERO_TIME
     input_lengths: list[int] = []
+    submitted_by: str = ""
 
     @property
     def input_by_parent(self) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ from colonies.core.workflow import WorkflowSpec, read_workflow
 from colonies.server import workflow
 from colonies.server.db import Database, Statements, Transaction
 from colonies.server.hub import Hub
-from colonies.server.intent import NOBODYS, Intent
+from colonies.server.intent import NOBODYS, Intent, Submitter
 from colonies.server.quota import Quotas
 
 logger = structlog.get_logger()
@@ -55,13 +55,22 @@ async def run_now(
     """
     spec = read_workflow(cron.workflow_spec, cron.colony_id)
     count = len(spec.process_specs)
-    async with quotas.submitting(caller, cron.colony_id, count), db.transaction() as tx:
+    async with (
+        quotas.submitting(caller, cron.colony_id, count) as submitter,
+        db.transaction() as tx,
+    ):
         locked = await _lock(tx, cron)
         if not locked:
             raise NotFound(f"there is no cron <{cron.cron_id}>")
         following = cron.schedule.first(locked.now, random)
         return await _submit(
-            tx, locked, spec, graph_id=new_id(), following=following, intent=intent
+            tx,
+            locked,
+            spec,
+            graph_id=new_id(),
+            following=following,
+            submitter=submitter,
+            intent=intent,
         )
 
 
@@ -92,8 +101,8 @@ async def _run_tick(db: Database, hub: Hub, cron: Cron, quotas: Quotas) -> None:
     try:
         spec = read_workflow(cron.workflow_spec, cron.colony_id)
         count = len(spec.process_specs)
-        async with quotas.submitting(cron.cron_id, cron.colony_id, count):
-            hub.publish(await _submit_tick(db, cron, spec))
+        async with quotas.submitting(cron.added_by, cron.colony_id, count) as submitter:
+            hub.publish(await _submit_tick(db, cron, spec, submitter))
     except OverQuota as error:
         logger.debug("cron waits", cron=cron.cron_id, error=error.message)
     except AlreadyExists:
@@ -107,7 +116,9 @@ async def _run_tick(db: Database, hub: Hub, cron: Cron, quotas: Quotas) -> None:
         await _skip(db, cron, None)
 
 
-async def _submit_tick(db: Database, cron: Cron, spec: WorkflowSpec) -> list[Process]:
+async def _submit_tick(
+    db: Database, cron: Cron, spec: WorkflowSpec, submitter: Submitter
+) -> list[Process]:
     async with db.transaction() as tx:
         locked = await _lock(tx, cron)
         if not locked or locked.next_run != cron.next_run:
@@ -117,7 +128,9 @@ async def _submit_tick(db: Database, cron: Cron, spec: WorkflowSpec) -> list[Pro
         if cron.skips(locked.now):
             await _skip(tx, cron, following)
             return []
-        _, roots = await _submit(tx, locked, spec, graph_id=graph_id, following=following)
+        _, roots = await _submit(
+            tx, locked, spec, graph_id=graph_id, following=following, submitter=submitter
+        )
         return roots
 
 
@@ -128,6 +141,7 @@ async def _submit(
     *,
     graph_id: str,
     following: datetime | None,
+    submitter: Submitter,
     intent: Intent = NOBODYS,
 ) -> tuple[Cron, list[Process]]:
     """Submit a workflow whose input is what came out of the one before."""
@@ -139,6 +153,7 @@ async def _submit(
     submitted = await workflow.submit(
         tx,
         spec,
+        submitter=submitter,
         graph_id=graph_id,
         root_input=[text for (output,) in outputs for text in output],
     )

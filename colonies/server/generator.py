@@ -134,13 +134,14 @@ async def _use(
     members = len(spec.process_specs)
     portions = generator.portions(min(MOST_RUNS, max(1, MAX_MEMBERS // members)))
     async with quotas.submitting(
-        generator.generator_id, generator.colony_id, members * len(portions)
-    ):
+        generator.added_by, generator.colony_id, members * len(portions)
+    ) as submitter:
         rows = await tx.fetch_rows("claim_generator_args", **_key(generator), count=sum(portions))
         args = [arg for _, arg in sorted(rows)]
         left = iter(args)
         submitted = [
-            await workflow.submit(tx, spec, root_args=list(islice(left, size))) for size in portions
+            await workflow.submit(tx, spec, submitter=submitter, root_args=list(islice(left, size)))
+            for size in portions
         ]
         await tx.execute(
             "set_generator_run",

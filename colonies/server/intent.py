@@ -1,4 +1,4 @@
-"""What makes a request the same as one seen before: who asks, and the id of the intention."""
+"""Who asks for what, and what makes a request the same as one seen before."""
 
 from __future__ import annotations
 
@@ -45,6 +45,24 @@ def intent_of(caller: str, request: str, payload_type: str, msg: Any) -> Intent:
         msg = msgspec.structs.replace(msg, timeout=0)
     content = payload_type.encode() + wire.encode(msg)
     return Intent(caller, request, blake2b(content, digest_size=DIGEST_BYTES).hexdigest())
+
+
+class Submitter(msgspec.Struct, frozen=True):
+    """Who submits something, and whether what waits of it is counted as theirs.
+
+    The names are those of the parameters by which a statement notes it.
+    """
+
+    submitted_by: str = ""
+    is_counted: bool = False
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Give the parameters of a statement that submits."""
+        return msgspec.structs.asdict(self)
+
+
+NOBODY = Submitter()
 
 
 class Seen(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ from colonies.core.process import (
 from colonies.core.runtime import Runtime
 from colonies.server import graph
 from colonies.server.db import Database, Statements, seen_before
-from colonies.server.intent import NOBODYS, Intent, Seen
+from colonies.server.intent import NOBODY, NOBODYS, Intent, Seen, Submitter
 from colonies.server.moves import (
     Claim,
     Ending,
@@ -44,10 +44,15 @@ FORGET_BATCH = 5000
 
 
 async def submit(
-    db: Statements, spec: ProcessSpec, intent: Intent, takers: Takers | None = None
+    db: Statements,
+    spec: ProcessSpec,
+    intent: Intent,
+    takers: Takers | None = None,
+    *,
+    submitter: Submitter = NOBODY,
 ) -> Process:
     """Put a new process in the queue of its colony, or give it to somebody idle at once."""
-    (process,) = await submit_many(db, [spec], new_id(), intent, takers)
+    (process,) = await submit_many(db, [spec], new_id(), intent, takers, submitter=submitter)
     return process
 
 
@@ -57,6 +62,8 @@ async def submit_many(
     first_id: str,
     intent: Intent,
     takers: Takers | None = None,
+    *,
+    submitter: Submitter = NOBODY,
 ) -> list[Process]:
     """Put new processes in the queue of their colony: all of them, or none.
 
@@ -69,7 +76,8 @@ async def submit_many(
             ids_from(first_id, len(specs)), (spec.normalised() for spec in specs), strict=True
         )
     ]
-    submitted = await db.batched(submit_all, Submission(planned, intent), takers, rows=len(planned))
+    submission = Submission(planned, intent, submitter)
+    submitted = await db.batched(submit_all, submission, takers, rows=len(planned))
     if submitted is None:
         raise seen_before()
     return submitted

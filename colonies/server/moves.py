@@ -14,7 +14,7 @@ from colonies.core import wire
 from colonies.core.attribute import Attribute
 from colonies.core.process import USUAL_LEASE, Conditions, Process, ProcessSpec, State
 from colonies.server.db import Statements
-from colonies.server.intent import NOBODYS, Intent
+from colonies.server.intent import NOBODY, NOBODYS, Intent, Submitter
 from colonies.server.queue import Bookmarks, Queue
 
 
@@ -31,6 +31,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
 
     planned: list[Planned]
     intent: Intent
+    submitter: Submitter = NOBODY
 
 
 class Times(msgspec.Struct, frozen=True, gc=False):
@@ -96,8 +97,11 @@ async def submit_all(
                 promised[one.process_id] = taker
         times = {one.process_id: one for one in await _submit(db, asked, promised)}
         submitted = {
-            one.process_id: _submitted(one, times[one.process_id], promised.get(one.process_id))
-            for one in planned
+            one.process_id: _submitted(
+                one, submission.submitter, times[one.process_id], promised.get(one.process_id)
+            )
+            for submission in asked
+            for one in submission.planned
             if one.process_id in times
         }
         for process in submitted.values():
@@ -114,13 +118,14 @@ async def submit_all(
     ]
 
 
-def _submitted(one: Planned, times: Times, taker: Taker | None) -> Process:
+def _submitted(one: Planned, submitter: Submitter, times: Times, taker: Taker | None) -> Process:
     process = Process(
         process_id=one.process_id,
         submission_time=times.submission_time,
         wait_deadline=times.wait_deadline,
         spec=one.spec,
         attributes=one.environment,
+        submitted_by=submitter.submitted_by,
     )
     if taker is None or not times.attempt_token:
         return process
@@ -148,6 +153,8 @@ async def _submit(
         colony_ids=[one.spec.conditions.colony_id for one in planned],
         process_ids=[one.process_id for one in planned],
         first_ids=[each.planned[0].process_id for each in asked for _ in each.planned],
+        submitters=[each.submitter.submitted_by for each in asked for _ in each.planned],
+        are_counted=[each.submitter.is_counted for each in asked for _ in each.planned],
         env_colony_ids=[attribute.target_colony_id for attribute in environment],
         **spec_columns([one.spec for one in planned]),
         **environment_columns(environment),

@@ -26,7 +26,7 @@ from colonies.core.wire import ZERO_TIME
 from colonies.core.workflow import MAX_MEMBERS, Edit, Planned, WorkflowSpec, plan
 from colonies.server import graph as graphs
 from colonies.server.db import Database, Statements, Transaction
-from colonies.server.intent import NOBODYS, Intent
+from colonies.server.intent import NOBODY, NOBODYS, Intent, Submitter
 from colonies.server.lifecycle import Assignment
 from colonies.server.moves import environment_columns, spec_columns
 
@@ -43,6 +43,7 @@ async def submit(
     workflow: WorkflowSpec,
     intent: Intent = NOBODYS,
     *,
+    submitter: Submitter = NOBODY,
     graph_id: str = "",
     root_args: Sequence[str] | None = None,
     root_input: Sequence[str] = (),
@@ -69,9 +70,10 @@ async def submit(
         root_input=list(root_input),
         **_columns(planned),
         **environment_columns(environment),
+        **submitter.parameters,
         **intent.parameters,
     )
-    return Submitted(graph, _roots(graph, planned, list(root_input)))
+    return Submitted(graph, _roots(graph, planned, list(root_input), submitter.submitted_by))
 
 
 async def add_child(
@@ -81,6 +83,7 @@ async def add_child(
     kept: ProcessSpec,
     *,
     wait_for_parents: bool,
+    submitter: Submitter,
     intent: Intent,
 ) -> Process | None:
     """Add a process below one that is running, for the runtime that has it; None if it has not.
@@ -100,6 +103,7 @@ async def add_child(
             wait_for_parents=wait_for_parents,
             **spec_columns([kept]),
             **environment_columns(environment),
+            **submitter.parameters,
             **intent.parameters,
         )
         if not members:
@@ -225,7 +229,9 @@ def _columns(planned: Sequence[Planned]) -> dict[str, list[object]]:
     }
 
 
-def _roots(graph: ProcessGraph, planned: Sequence[Planned], root_input: list[str]) -> list[Process]:
+def _roots(
+    graph: ProcessGraph, planned: Sequence[Planned], root_input: list[str], submitted_by: str
+) -> list[Process]:
     roots = []
     for place, one in enumerate(planned, start=1):
         if one.parents:
@@ -242,6 +248,7 @@ def _roots(graph: ProcessGraph, planned: Sequence[Planned], root_input: list[str
                 children=one.children,
                 process_graph_id=graph.process_graph_id,
                 input=root_input,
+                submitted_by=submitted_by,
             )
         )
     return roots

@@ -352,7 +352,7 @@ async def test_what_has_happened_to_a_process_is_listed(shell, member, people):
     ran = await shell("process", "history", submitted.id)
     assert ran.rows[0] == ["TIME", "EVENT", "ATTEMPT", "RUNTIMEID", "TEXT"]
     assert [row[2:] for row in ran.rows[1:]] == [
-        ["submitted", "0"],
+        ["submitted", "0", "by", people.runtime.id],
         ["assigned", "1", people.runtime.id],
         ["released", "1", people.runtime.id, "back", "in", "the", "queue"],
         ["cancelled", "0", "by", f"{people.runtime.id}:", "not", "any", "more"],

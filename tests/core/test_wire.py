@@ -45,7 +45,7 @@ def test_the_keys_of_a_process_stand_in_the_order_of_v1_and_ours_after_them():
         "endtime", "waitdeadline", "execdeadline", "retries", "attributes", "spec",
         "waitforparents", "parents", "children", "processgraphid", "in", "out", "errors",
         "attempt", "attempttoken", "leaseduntil", "cancelledby", "cancelreason", "canceltime",
-        "inputlengths",
+        "inputlengths", "submittedby",
     ]  # fmt: skip
 
 

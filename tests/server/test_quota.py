@@ -4,11 +4,15 @@ import asyncio
 
 import pytest
 
+from colonies.core.cron import Cron
 from colonies.core.errors import OverQuota
-from colonies.core.process import Conditions, ProcessSpec
+from colonies.core.generator import Generator
+from colonies.core.process import Conditions, ProcessSpec, State
 from colonies.server import quota
 from colonies.server.quota import Quotas, Rate
+from tests.server.graphs import started
 from tests.server.leases import submit, take
+from tests.server.recurring import ONE, come, tick, use
 from tests.server.repeats import ask_process, asked
 
 
@@ -139,3 +143,123 @@ class TestWaiting:
         results = await asyncio.gather(*(submit(member) for _ in range(11)), return_exceptions=True)
         assert sum(isinstance(result, OverQuota) for result in results) == 7
         assert (await member.get_colony_stats()).waiting_processes == 5
+
+    @pytest.mark.settings(max_waiting=4)
+    async def test_who_lets_nothing_wait_is_never_refused(self, quotas, member, colony, statements):
+        """However many in a second, and counting is not done for each of them."""
+        statements.clear()
+        for _ in range(40):
+            assert await self.may_submit(quotas, colony)
+        assert statements.count("get_waiting_count") == 10
+        for _ in range(4):
+            await submit(member)
+        statements.clear()
+        while await self.may_submit(quotas, colony):
+            continue
+        for _ in range(40):
+            assert not await self.may_submit(quotas, colony)
+        assert statements.count("get_waiting_count") == 1
+
+
+class TestWaitingOfAnIdentity:
+    @pytest.mark.settings(max_identity_waiting=3)
+    async def test_so_many_of_theirs_may_wait_and_those_of_fellows_do_not_count(
+        self, member, fellow, people, colony
+    ):
+        for _ in range(3):
+            await submit(fellow)
+            await submit(member)
+        with pytest.raises(OverQuota) as refused:
+            await submit(member)
+        who = f"identity <{people.runtime.id}> in colony <{colony}>"
+        assert refused.value.message == f"{who} may have no more than 3 processes waiting"
+        assert (await member.get_colony_stats()).waiting_processes == 6
+
+    @pytest.mark.settings(max_identity_waiting=3)
+    async def test_many_together_are_refused_whole(self, member):
+        specs = [ProcessSpec(conditions=Conditions(runtime_type="cli"))] * 2
+        await member.submit_processes(specs)
+        with pytest.raises(OverQuota):
+            await member.submit_processes(specs)
+        assert (await member.get_colony_stats()).waiting_processes == 2
+
+    @pytest.mark.settings(max_identity_waiting=3)
+    async def test_members_of_workflows_and_children_count(self, member):
+        graph = await started(member, a="", b="a")
+        await graph.take("a")
+        await graph.add("a", "c", wait_for_parents=True)
+        await graph.add("a", "d")
+        with pytest.raises(OverQuota):
+            await graph.add("a", "e")
+        with pytest.raises(OverQuota):
+            await started(member, a="")
+
+    @pytest.mark.settings(max_identity_waiting=2)
+    async def test_it_holds_at_every_hub(self, member, there):
+        await submit(member)
+        await submit(member)
+        with pytest.raises(OverQuota):
+            await submit(there)
+
+    @pytest.mark.settings(max_identity_waiting=1)
+    async def test_what_came_back_to_the_queue_counts(self, member, there):
+        process_id = await submit(member)
+        await take(member)
+        await member.release(process_id)
+        with pytest.raises(OverQuota):
+            await submit(there)
+
+    @pytest.mark.settings(max_identity_waiting=1)
+    async def test_crons_and_generators_wait_with_who_added_them(
+        self, server, member, fellow, colony, sql
+    ):
+        await submit(fellow)
+        await member.add_cron(Cron(colony_id=colony, name="c", interval=60, workflow_spec=ONE))
+        generator = await member.add_generator(
+            Generator(colony_id=colony, name="g", workflow_spec=ONE)
+        )
+        await fellow.pack_generator(generator.generator_id, "x")
+        process_id = await submit(member)
+        await come(sql)
+        await tick(server)
+        await use(server)
+        assert await sql.fetchval("SELECT count(*) FROM process_graphs") == 0
+        await sql.execute("DELETE FROM processes WHERE process_id = $1", process_id)
+        await tick(server)
+        await use(server)
+        assert await sql.fetchval("SELECT count(*) FROM process_graphs") == 1
+
+    async def test_without_a_limit_nothing_is_counted(self, member, people, sql, statements):
+        statements.clear()
+        await submit(member)
+        assert not {"get_waiting_count", "get_identity_waiting_count"} & set(statements)
+        kept = await sql.fetchrow("SELECT submitted_by, is_counted FROM processes")
+        assert tuple(kept) == (people.runtime.id, False)
+
+
+async def test_everybody_is_told_who_submitted(server, member, fellow, sql):
+    me, colony = member.key.id, member.settings.colony_id
+    alone = await submit(member)
+    (together,) = await member.submit_processes(
+        [ProcessSpec(conditions=Conditions(runtime_type="cli"))]
+    )
+    graph = await started(member, a="")
+    cron = await member.add_cron(Cron(colony_id=colony, name="c", interval=60, workflow_spec=ONE))
+    generator = await member.add_generator(Generator(colony_id=colony, name="g", workflow_spec=ONE))
+    assert (cron.added_by, generator.added_by) == (me, me)
+    await fellow.pack_generator(generator.generator_id, "x")
+    await come(sql)
+    await tick(server)
+    await use(server)
+    by_fellow = await submit(fellow)
+    waiting = {one.process_id: one for one in await member.get_processes(State.WAITING)}
+    assert len(waiting) == 6
+    assert waiting.pop(by_fellow).submitted_by == fellow.key.id
+    assert {alone, together, graph.ids["a"]} <= set(waiting)
+    assert {one.submitted_by for one in waiting.values()} == {me}
+    (submitted,) = await member.get_process_events(alone)
+    assert submitted.text == f"by {me}"
+    await fellow.run_cron(cron.cron_id)
+    waiting_now = await member.get_processes(State.WAITING)
+    (more,) = [one for one in waiting_now if one.process_id not in {*waiting, by_fellow}]
+    assert more.submitted_by == fellow.key.id

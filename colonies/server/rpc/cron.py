@@ -67,6 +67,7 @@ async def add_cron(call: Call, msg: AddCron, _member: Runtime) -> Cron:
         cron_id=new.cron_id,
         **asked,
         next_run=first,
+        added_by=call.caller,
         **call.intent.parameters,
     )
     call.agenda.change()

@@ -68,6 +68,7 @@ async def add_generator(call: Call, msg: AddGenerator, _member: Runtime) -> Gene
         Generator,
         "add_generator",
         generator_id=new_id(),
+        added_by=call.caller,
         **asked,
         **call.intent.parameters,
     )

@@ -56,8 +56,10 @@ async def _submitted(call: Call, _msg: SubmitProcessSpec, seen: Seen) -> Process
 async def submit_process_spec(call: Call, msg: SubmitProcessSpec, _member: Runtime) -> Process:
     """Submit a process to the queue of a colony; without a type, to that of its function."""
     spec = await call.functions.settled(msg.spec, "spec")
-    async with call.quotas.submitting(call.caller, msg.spec.conditions.colony_id, 1):
-        process = await lifecycle.submit(call.db, spec, call.intent, call.hub.lines)
+    async with call.quotas.submitting(call.caller, msg.spec.conditions.colony_id, 1) as submitter:
+        process = await lifecycle.submit(
+            call.db, spec, call.intent, call.hub.lines, submitter=submitter
+        )
     if process.state is State.WAITING:  # else its runtime does
         call.publish(process)
     return assignment.without_token(process)
@@ -82,9 +84,9 @@ async def submit_processes(call: Call, msg: SubmitProcesses, _member: Runtime) -
             field = f"specs[{number}].conditions.colonyid"
             raise Malformed(f"{field}: expected the colony of the request", field=field)
     specs = await call.functions.settled_all(msg.specs, "specs")
-    async with call.quotas.submitting(call.caller, msg.colony_id, len(msg.specs)):
+    async with call.quotas.submitting(call.caller, msg.colony_id, len(msg.specs)) as submitter:
         submitted = await lifecycle.submit_many(
-            call.db, specs, new_id(), call.intent, call.hub.lines
+            call.db, specs, new_id(), call.intent, call.hub.lines, submitter=submitter
         )
     call.publish(*(one for one in submitted if one.state is State.WAITING))
     return [process.process_id for process in submitted]

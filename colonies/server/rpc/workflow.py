@@ -56,8 +56,9 @@ async def submit_workflow_spec(
     """Submit a workflow, all of it or nothing; its roots are in the queue from then on."""
     check(msg.spec)
     spec = await call.functions.settled_workflow(msg.spec, "spec.processspecs")
-    async with call.quotas.submitting(call.caller, spec.colony_id, len(spec.process_specs)):
-        submitted = await workflow.submit(call.db, spec, call.intent)
+    count = len(spec.process_specs)
+    async with call.quotas.submitting(call.caller, spec.colony_id, count) as submitter:
+        submitted = await workflow.submit(call.db, spec, call.intent, submitter=submitter)
     call.publish(*submitted.roots)
     return submitted.graph
 
@@ -89,13 +90,14 @@ async def add_child(call: Call, msg: AddChild, assignment: Assignment) -> Proces
         field = "processgraphid"
         raise Malformed(f"{field}: expected <{parent.process_graph_id}>", field=field)
     spec = await call.functions.settled(child_spec(msg.spec, parent.spec), "spec")
-    async with call.quotas.submitting(call.caller, parent.colony_id, 1):
+    async with call.quotas.submitting(call.caller, parent.colony_id, 1) as submitter:
         child = await workflow.add_child(
             call.db,
             assignment,
             parent,
             spec,
             wait_for_parents=msg.wait_for_parents,
+            submitter=submitter,
             intent=call.intent,
         )
     if child is None:

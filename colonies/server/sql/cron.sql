@@ -1,6 +1,7 @@
 -- part: cron
 cron_id, colony_id, name, cron_expression, interval, random, next_run, last_run, workflow_spec,
-nullif(prev_process_graph_id, '') AS prev_process_graph_id, wait_for_prev_process_graph, catchup
+nullif(prev_process_graph_id, '') AS prev_process_graph_id, wait_for_prev_process_graph, catchup,
+added_by
 
 -- name: add_cron
 -- A new cron; its id is what is remembered of the request.
@@ -9,9 +10,9 @@ WITH once AS (
     SELECT :caller, :request, :digest, now(), :cron_id WHERE :request <> ''
 )
 INSERT INTO crons (colony_id, cron_id, name, cron_expression, interval, random, next_run,
-                   workflow_spec, wait_for_prev_process_graph, catchup)
+                   workflow_spec, wait_for_prev_process_graph, catchup, added_by)
 VALUES (:colony_id, :cron_id, :name, :cron_expression, :interval, :random, :next_run,
-        :workflow_spec, :wait_for_prev_process_graph, :catchup)
+        :workflow_spec, :wait_for_prev_process_graph, :catchup, :added_by)
 RETURNING {cron};
 
 -- name: get_cron

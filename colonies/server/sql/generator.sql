@@ -1,5 +1,6 @@
 -- part: generator
-generator_id, colony_id, name, workflow_spec, trigger, last_run, queue_size, timeout, first_pack
+generator_id, colony_id, name, workflow_spec, trigger, last_run, queue_size, timeout, first_pack,
+added_by
 
 -- name: add_generator
 -- A new generator; its id is what is remembered of the request.
@@ -7,8 +8,8 @@ WITH once AS (
     INSERT INTO requests (caller, request, digest, time, process_id)
     SELECT :caller, :request, :digest, now(), :generator_id WHERE :request <> ''
 )
-INSERT INTO generators (colony_id, generator_id, name, workflow_spec, trigger, timeout)
-VALUES (:colony_id, :generator_id, :name, :workflow_spec, :trigger, :timeout)
+INSERT INTO generators (colony_id, generator_id, name, workflow_spec, trigger, timeout, added_by)
+VALUES (:colony_id, :generator_id, :name, :workflow_spec, :trigger, :timeout, :added_by)
 RETURNING {generator};
 
 -- name: get_generator

@@ -7,7 +7,7 @@ nullif(children, '{}') AS children, nullif(process_graph_id, '') AS process_grap
 nullif(input, '{}') AS input, nullif(output, '{}') AS output, nullif(errors, '{}') AS errors,
 attempt, leased_until, nullif(cancelled_by, '') AS cancelled_by,
 nullif(cancel_reason, '') AS cancel_reason, cancel_time,
-nullif(input_lengths, '{}') AS input_lengths
+nullif(input_lengths, '{}') AS input_lengths, nullif(submitted_by, '') AS submitted_by
 
 -- part: attributes
 -- The attributes of the process as JSON, by their wire names. Most have none, and to find that out
@@ -32,13 +32,15 @@ END
 :colony_ids::text[], :process_ids::text[], :first_ids::text[], :specs::text[],
 :runtime_types::text[], :runtime_ids::text[], :cores::integer[], :mem::integer[], :gpus::integer[],
 :priorities::integer[], :max_wait_times::integer[], :max_exec_times::integer[],
-:max_retries::integer[], :leases::integer[], :callers::text[], :requests::text[], :digests::text[]
+:max_retries::integer[], :leases::integer[], :submitters::text[], :are_counted::boolean[],
+:callers::text[], :requests::text[], :digests::text[]
 
 -- part: of_specs
 colony_id, process_id, first_id, spec,
 runtime_type, runtime_ids, cores, mem, gpus,
 priority, max_wait_time, max_exec_time,
-max_retries, lease, caller, request, digest
+max_retries, lease, submitted_by, is_counted,
+caller, request, digest
 
 -- part: new
 -- What one request asks for is known by the first of its processes; if it was asked before, all of
@@ -57,13 +59,15 @@ once AS (
 
 -- part: columns
 colony_id, process_id, submission_time, wait_deadline, spec, runtime_type, runtime_ids,
-cores, mem, gpus, priority, max_wait_time, max_exec_time, max_retries, lease
+cores, mem, gpus, priority, max_wait_time, max_exec_time, max_retries, lease,
+submitted_by, is_counted
 
 -- part: values
 colony_id, process_id, time,
 CASE WHEN max_wait_time > 0 THEN time + make_interval(secs => max_wait_time) END,
 spec::json, runtime_type, {texts_of_runtime_ids},
-cores, mem, gpus, priority, max_wait_time, max_exec_time, max_retries, lease
+cores, mem, gpus, priority, max_wait_time, max_exec_time, max_retries, lease,
+submitted_by, is_counted
 
 -- part: environment
 -- For v1 clients, the environment as attributes of type 3, whose ids are those of core/attribute.py.
@@ -709,6 +713,14 @@ WHERE colony_id = :colony_id AND state = 1 GROUP BY assigned_runtime_id;
 -- Up to :most.
 SELECT count(*) FROM (
     SELECT FROM processes WHERE colony_id = :colony_id AND (state = 0) IS TRUE LIMIT :most::bigint
+) AS waiting;
+
+-- name: get_identity_waiting_count
+-- Up to :most of those that were submitted while somebody counted them.
+SELECT count(*) FROM (
+    SELECT FROM processes
+    WHERE colony_id = :colony_id AND submitted_by = :submitted_by AND state = 0 AND is_counted
+    LIMIT :most::bigint
 ) AS waiting;
 
 -- name: list_waiting_processes

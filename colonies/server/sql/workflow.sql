@@ -10,7 +10,8 @@ WITH once AS (
     INSERT INTO requests (caller, request, digest, time, process_id)
     SELECT :caller, :request, :digest, now(), :process_graph_id WHERE :request <> ''
 ), asked AS MATERIALIZED (
-    SELECT *, :colony_id AS colony_id,
+    SELECT *, :colony_id AS colony_id, :submitted_by::text AS submitted_by,
+           :is_counted::boolean AS is_counted,
            statement_timestamp() + place * interval '1 microsecond' AS time
     FROM unnest(
         :process_ids::text[], :specs::text[], :runtime_types::text[], :runtime_ids::text[],
@@ -273,7 +274,8 @@ WITH parent AS (
                            wait_for_parents)
     SELECT 0, {values}, :process_graph_id,
            ARRAY[parent_id], :wait_for_parents::boolean::integer, :wait_for_parents::boolean
-    FROM (SELECT colony_id, :child_id::text AS process_id, process_id AS parent_id, now() AS time
+    FROM (SELECT colony_id, :child_id::text AS process_id, process_id AS parent_id, now() AS time,
+                 :submitted_by::text AS submitted_by, :is_counted::boolean AS is_counted
           FROM parent) AS child, unnest(
         :specs::text[], :runtime_types::text[], :runtime_ids::text[], :cores::integer[],
         :mem::integer[], :gpus::integer[], :priorities::integer[], :max_wait_times::integer[],

@@ -31,6 +31,7 @@ async def test_a_cron_is_stored_as_sent_with_the_time_of_its_first_tick(member, 
         prev_process_graph_id="f" * 64,
         wait_for_prev_process_graph=True,
         catchup=Catchup.NONE,
+        added_by="f" * 64,
     )
     cron = await member.add_cron(sent)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
@@ -41,6 +42,7 @@ async def test_a_cron_is_stored_as_sent_with_the_time_of_its_first_tick(member, 
         next_run=midnight,
         last_run=ZERO_TIME,
         prev_process_graph_id="",
+        added_by=member.key.id,
     )
     assert await member.get_cron(cron.cron_id) == replace(cron, checker_period=3_600_000)
     assert await member.get_crons() == [cron]

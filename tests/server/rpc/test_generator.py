@@ -21,7 +21,9 @@ async def test_a_generator_is_stored_as_sent_and_empty(member, new):
     sent = replace(new, queue_size=7, timeout=9)
     generator = await member.add_generator(sent)
     assert len(generator.generator_id) == 64
-    assert generator == replace(sent, generator_id=generator.generator_id, queue_size=0)
+    assert generator == replace(
+        sent, generator_id=generator.generator_id, queue_size=0, added_by=member.key.id
+    )
     got = await member.get_generator(generator.generator_id)
     assert got == replace(generator, checker_period=3_600_000)
     assert await member.get_generators() == [generator]
