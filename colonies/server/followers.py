@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from colonies.server.parties import NOBODY, Outlet
+from colonies.server.parties import NOBODY, Outlet, Wish
 
 
 class Follower(Protocol):
@@ -28,12 +28,18 @@ class Followers:
     def add(self, stream: Follower) -> None:
         """Tell a stream from now on."""
         self._streams[stream.process_id].add(stream)
+        self._outlet.wish(Wish.LOG, stream.process_id)
 
     def remove(self, stream: Follower) -> None:
         """Tell it nothing more; may be called twice."""
         self._streams[stream.process_id].discard(stream)
         if not self._streams[stream.process_id]:
             del self._streams[stream.process_id]
+
+    def wishes(self) -> Iterator[tuple[Wish, str, str]]:
+        """Give of which logs somebody here has to be told by other hubs."""
+        for process_id in self._streams:
+            yield Wish.LOG, process_id, ""
 
     def tell(self, process_id: str) -> None:
         """Tell on every hub who follows a log that there is more of it."""

@@ -119,6 +119,7 @@ class Hub:
             yield Wish.HELD, holder.colony_id, ""
         for colony_id, runtime_type in self.lines.queues():
             yield Wish.WORK, colony_id, runtime_type
+        yield from self.logs.wishes()
 
     def has_part_in(self, process_id: str) -> bool:
         """Whether somebody here holds or follows a process."""

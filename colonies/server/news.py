@@ -98,6 +98,7 @@ class News:
         self._shut_out: dict[tuple[str, str], None] = {}
         self._removed: dict[tuple[str, str], None] = {}
         self._logged: dict[str, None] = {}
+        self._unwanted_logs: dict[str, float] = {}
         self._members = self._recurs = self._look = False
         self._told_at = float("-inf")
         self._came = asyncio.Event()
@@ -117,7 +118,8 @@ class News:
 
     def learn(self, hub_id: str, wants: Wants) -> None:
         """Know what another hub wants; what it wanted when it came is told now."""
-        if wants.edition < self._others.get(hub_id, NOTHING).edition:
+        earlier = self._others.get(hub_id, NOTHING)
+        if wants.edition < earlier.edition:
             return  # overtaken on the way
         self._others[hub_id] = wants
         self._unite()
@@ -125,6 +127,10 @@ class News:
             if self._has_to_be_told(key, noted):
                 self._changed[key] = self._unwanted.pop(key)
                 self._stir()
+        if wants.logs != earlier.logs:
+            for process_id in filter(wants.has_log, list(self._unwanted_logs)):
+                del self._unwanted_logs[process_id]
+                self._tell_of_log(process_id)
 
     def _unite(self) -> None:
         self._wanted = reduce(or_, self._others.values(), NOTHING)
@@ -135,9 +141,9 @@ class News:
             key[0], change.kind, change.state, is_for_holder=noted.is_for_holder
         )
 
-    def wish(self, wish: Wish, colony_id: str, runtime_type: str = "") -> None:
+    def wish(self, wish: Wish, of: str, runtime_type: str = "") -> None:
         """Want to be told of something; if that is new, the others hear of it at once."""
-        if self.wishes.utter(wish, colony_id, runtime_type) and self.is_wanted:
+        if self.wishes.utter(wish, of, runtime_type) and self.is_wanted:
             self._came.set()
             self._is_urgent.set()
 
@@ -188,7 +194,20 @@ class News:
 
         Of more than can be kept, who follows it finds out by itself.
         """
-        if self.is_wanted and len(self._logged) < MAX_PENDING:
+        if not self.is_wanted:
+            return
+        if self._wanted.has_log(process_id):
+            self._tell_of_log(process_id)
+            return
+        now = self._clock()
+        self._unwanted_logs.pop(process_id, None)
+        self._unwanted_logs[process_id] = now
+        for old in list(islice(self._unwanted_logs, 2)):
+            if self._unwanted_logs[old] < now - RECENT or len(self._unwanted_logs) > MAX_PENDING:
+                del self._unwanted_logs[old]
+
+    def _tell_of_log(self, process_id: str) -> None:
+        if len(self._logged) < MAX_PENDING:
             if not self._logged:
                 asyncio.get_running_loop().call_later(LINGER, self._came.set)
             self._logged[process_id] = None
@@ -215,6 +234,7 @@ class News:
     def clear(self) -> None:
         """Forget everything."""
         self._unwanted.clear()
+        self._unwanted_logs.clear()
         self._forget_told()
 
     def _forget_told(self) -> None:

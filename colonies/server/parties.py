@@ -59,8 +59,8 @@ class Outlet(Protocol):
     def change(self, process: Process, cause: Cause, *, is_held_here: bool = False) -> None:
         """Take a process that has changed; if it ``is_held_here``, nobody at another hub has it."""
 
-    def wish(self, wish: Wish, colony_id: str, runtime_type: str = "") -> None:
-        """Take what somebody here has to be told of by other hubs."""
+    def wish(self, wish: Wish, of: str, runtime_type: str = "") -> None:
+        """Take what somebody here has to be told of by other hubs: of a colony, or one's log."""
 
     def shut_out(self, colony_id: str, runtime_id: str) -> None:
         """Take a runtime that was shut out; none is the whole colony."""
@@ -78,7 +78,7 @@ class Nobody:
     def change(self, process: Process, cause: Cause, *, is_held_here: bool = False) -> None:
         """Tell nobody."""
 
-    def wish(self, wish: Wish, colony_id: str, runtime_type: str = "") -> None:
+    def wish(self, wish: Wish, of: str, runtime_type: str = "") -> None:
         """Tell nobody."""
 
     def shut_out(self, colony_id: str, runtime_id: str) -> None:
@@ -103,6 +103,8 @@ class Wish(IntEnum):
     """What becomes of processes that he may hold."""
     WORK = 2
     """What waits for runtimes of a type: he is idle."""
+    LOG = 3
+    """That there is more of the log of a process: he follows it."""
 
 
 class Cause(IntEnum):

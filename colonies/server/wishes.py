@@ -1,8 +1,8 @@
 """What hubs want to be told of, so that nobody is told what nobody there waits for.
 
 A hub says what it begins to want at once, and all of it with each beat. What it wants no more it
-goes on asking for a while, as somebody who waits is often back soon. Numbers stand for colonies and
-queues: two that are alike cost a notice in vain, and nothing else.
+goes on asking for a while, as somebody who waits is often back soon. Numbers stand for colonies,
+queues and logs: two that are alike cost a notice in vain, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,11 +20,17 @@ LINGER = 10.0
 """Seconds that a wish is kept after it was uttered last."""
 
 MOST = 300
-"""Numbers that a hub names, so that they fit into a notice; who wants more wants everything."""
+"""Wishes that a hub names, so that they fit into a notice; who wants more wants everything."""
+
+NUMBERS_A_WISH = 2
+"""Numbers that a wish takes at most; as many logs are named as there is room for."""
 
 
 class Wants(msgspec.Struct, frozen=True, array_like=True):
-    """What a hub, or any of several, wants: by the numbers of colonies, and of queues for work."""
+    """What a hub, or any of several, wants: by the numbers of colonies, and of queues for work.
+
+    ``is_everything`` is of all that changes; of the logs, those of some processes or, None, of all.
+    """
 
     all: frozenset[int] = frozenset()
     held: frozenset[int] = frozenset()
@@ -32,6 +38,7 @@ class Wants(msgspec.Struct, frozen=True, array_like=True):
     is_everything: bool = False
     edition: int = 0
     """Which of one hub came later."""
+    logs: frozenset[int] | None = frozenset()
 
     def __or__(self, other: Wants) -> Wants:
         return Wants(
@@ -39,6 +46,7 @@ class Wants(msgspec.Struct, frozen=True, array_like=True):
             self.held | other.held,
             self.work | other.work,
             self.is_everything or other.is_everything,
+            logs=None if self.logs is None or other.logs is None else self.logs | other.logs,
         )
 
     def has(self, colony_id: str, kind: int, state: State, *, is_for_holder: bool) -> bool:
@@ -53,9 +61,13 @@ class Wants(msgspec.Struct, frozen=True, array_like=True):
             return True
         return state is State.WAITING and number_of(colony_id, kind) in self.work
 
+    def has_log(self, process_id: str) -> bool:
+        """Whether somebody there may follow the log of a process."""
+        return self.logs is None or number_of(process_id) in self.logs
+
 
 NOTHING = Wants()
-EVERYTHING = Wants(is_everything=True)
+EVERYTHING = Wants(is_everything=True, logs=None)
 
 
 class Wishes:
@@ -65,14 +77,14 @@ class Wishes:
         self._clock = clock
         self._edition = 0
         self.are_all = False
-        """Whether this hub wants to be told of everything."""
+        """Whether this hub wants to be told of everything that changes."""
         self._uttered: dict[tuple[Wish, str, str], float] = {}
         self.have_grown = False
         """Whether there are more than when they were given last."""
 
-    def utter(self, wish: Wish, colony_id: str, runtime_type: str = "") -> bool:
+    def utter(self, wish: Wish, of: str, runtime_type: str = "") -> bool:
         """Want something, if it was not wanted anyway; give whether that is new."""
-        key = (wish, colony_id, runtime_type)
+        key = (wish, of, runtime_type)
         is_new = key not in self._uttered
         self._uttered[key] = self._clock()
         self.have_grown = self.have_grown or is_new
@@ -88,10 +100,14 @@ class Wishes:
         """Say what is wanted."""
         self.have_grown = False
         self._edition += 1
-        if self.are_all or len(self._uttered) > MOST:
-            return Wants(is_everything=True, edition=self._edition)
+        logs = frozenset(number_of(of) for wish, of, _ in self._uttered if wish is Wish.LOG)
+        others = [key for key in self._uttered if key[0] is not Wish.LOG]
+        is_everything = self.are_all or len(others) > MOST
+        if is_everything:
+            others = []
+        has_room = len(logs) <= NUMBERS_A_WISH * (MOST - len(others))
         numbers: dict[Wish, set[int]] = {wish: set() for wish in Wish}
-        for wish, colony_id, runtime_type in self._uttered:
+        for wish, colony_id, runtime_type in others:
             if wish is Wish.WORK:
                 numbers[wish].add(number_of(colony_id, kind_of(runtime_type)))
                 # What is addressed to runtimes by their ids is of no type, or of any.
@@ -102,7 +118,9 @@ class Wishes:
             frozenset(numbers[Wish.ALL]),
             frozenset(numbers[Wish.HELD]),
             frozenset(numbers[Wish.WORK]),
-            edition=self._edition,
+            is_everything,
+            self._edition,
+            logs if has_room else None,
         )
 
 
@@ -111,9 +129,9 @@ def kind_of(runtime_type: str) -> int:
     return crc32(runtime_type.encode())
 
 
-def number_of(colony_id: str, kind: int = 0) -> int:
-    """Give the number that stands for a colony, or one of its queues."""
-    return crc32(colony_id.encode(), kind)
+def number_of(id_: str, kind: int = 0) -> int:
+    """Give the number that stands for a colony, one of its queues, or the log of a process."""
+    return crc32(id_.encode(), kind)
 
 
 ANY_KIND = kind_of("")

@@ -10,9 +10,10 @@ from colonies.core.errors import Conflict, Forbidden, NotFound, StaleAttempt
 from colonies.core.log import Append, LogPage, NewEntry, Progress
 from colonies.core.process import Process
 from colonies.server import log as logs
-from colonies.server import retention
+from colonies.server import log_stream, retention
 from tests.conftest import add_runtime
 from tests.server.doors import LONG, refused, talk, until
+from tests.server.hubs import acquainted
 from tests.server.leases import submit, take
 
 
@@ -194,6 +195,33 @@ async def test_two_hubs_tell_the_same_of_both_attempts(member, there, second, pr
     assert text_of(*await far) == "first\n" + later
     assert text_of(*await middle) == later
     assert text_of(*await follow(there, process.process_id)) == "first\n" + later
+
+
+async def test_a_log_is_told_of_where_it_is_followed_and_only_there(
+    *, server, second, member, there, process, monkeypatch
+):
+    """Nobody looks by himself here: what is pushed was told of."""
+    monkeypatch.setattr(log_stream, "LOOK_AGAIN", 2 * LONG)
+    told: list[str] = []
+    stir = second.hub.logs.stir
+
+    def noted(process_ids):
+        told.extend(process_ids)
+        stir(process_ids)
+
+    monkeypatch.setattr(second.hub.logs, "stir", noted)
+    await acquainted(server, second)
+    await until(lambda: not server.news._wanted.has_log(process.process_id))
+    await say(member, process, 1, "before\n")
+    await submit(member)
+    other = await take(member)
+    async with await there.subscribe_logs(process.process_id) as log, asyncio.timeout(LONG):
+        assert text_of(await anext(log)) == "before\n"
+        await say(member, other, 1, "not followed\n")
+        await say(member, process, 2, "after\n", 7)
+        assert text_of(await anext(log)) == "after\n"
+        await until(lambda: process.process_id in told)
+    assert set(told) == {process.process_id}
 
 
 async def test_many_followers_share_what_they_read(member, process, server, statements):

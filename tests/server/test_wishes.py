@@ -194,3 +194,76 @@ def test_who_wants_too_much_wants_everything_and_so_does_who_counts_what_runs(wi
     few = Wishes()
     few.are_all = True
     assert few.give().is_everything
+
+
+def logged(news: News) -> list[str]:
+    """Give the logs of which it is told next that there is more."""
+    notices = [wire.decode(payload, Notice) for payload in news.take(ME)]
+    return [process_id for notice in notices for process_id in notice.logged]
+
+
+async def test_who_follows_a_log_is_told_of_that_and_of_no_other(news, wishes):
+    news.log("mine")
+    assert logged(news) == []
+    wishes.utter(Wish.ALL, MINE)
+    wishes.utter(Wish.LOG, "mine")
+    news.learn(OTHER, wishes.give())
+    logged(news)
+    for process_id in ("mine", "another", "mine"):
+        news.log(process_id)
+    assert logged(news) == ["mine"]
+
+
+async def test_what_was_said_just_before_somebody_followed_it_is_told(news, wishes, clock):
+    news.log("long ago")
+    clock.now += RECENT + 1
+    for process_id in ("mine", "another"):
+        news.log(process_id)
+    wishes.utter(Wish.LOG, "mine")
+    wishes.utter(Wish.LOG, "long ago")
+    news.learn(OTHER, wishes.give())
+    assert logged(news) == ["mine"]
+    news.learn(OTHER, wishes.give())
+    assert logged(news) == []
+
+
+async def test_of_logs_that_nobody_follows_no_more_is_kept_than_of_changes(news):
+    for _ in range(MAX_PENDING + 10):
+        news.log(new_id())
+    assert len(news._unwanted_logs) == MAX_PENDING
+    news.clear()
+    assert not news._unwanted_logs
+
+
+async def test_who_has_not_said_which_logs_he_follows_is_told_of_all(news):
+    news.meet([OTHER, "new"])
+    news.log("any")
+    assert logged(news) == ["any"]
+    news.meet([OTHER])
+    news.log("any")
+    assert logged(news) == []
+
+
+def test_who_follows_too_many_logs_wants_all_of_them_and_nothing_else_more(wishes):
+    wishes.utter(Wish.ALL, MINE)
+    for number in range(2 * MOST - 2):
+        wishes.utter(Wish.LOG, str(number))
+    wants = wishes.give()
+    assert len(wire.encode(Notice(ME, beat="b" * 32, wants=wants))) < 8000
+    assert wants.has_log("5")
+    assert not wants.has_log("x")
+    wishes.utter(Wish.LOG, "one more")
+    wants = wishes.give()
+    assert wants.has_log("x")
+    assert not wants.is_everything
+    assert not wants.has(THEIRS, 0, State.WAITING, is_for_holder=True)
+    assert (NOTHING | wants).has_log("x")
+
+
+def test_who_counts_what_runs_wants_no_log_but_what_he_follows(wishes):
+    wishes.are_all = True
+    wishes.utter(Wish.LOG, "mine")
+    wants = wishes.give()
+    assert wants.is_everything
+    assert (wants.has_log("mine"), wants.has_log("another")) == (True, False)
+    assert not (NOTHING | wants).has_log("another")
