@@ -34,16 +34,21 @@ WITH asked AS MATERIALIZED (
                         THEN coalesce(excluded.progress, log.progress) ELSE excluded.progress END
     WHERE (log.attempt, log.number) < (excluded.attempt, excluded.number)
     RETURNING colony_id, process_id, length, attempt
+), ends AS MATERIALIZED (
+    -- Where each log ends now, to be looked up: a join of two lists compares all with all.
+    SELECT jsonb_object_agg(colony_id || process_id, jsonb_build_array(length, attempt)) AS by_log
+    FROM reached
 ), done AS (
     INSERT INTO log_entries (colony_id, process_id, position, attempt, stream, "offset", size, text,
                              time)
     -- Each text says how far it is from the end of what is said with it.
-    SELECT reached.colony_id, reached.process_id, length - remaining, attempt, stream, starts, size,
-           text, now()
-    FROM reached JOIN unnest(:said_by::text[], :said_in::text[], :remaining::bigint[],
-                             :streams::text[], :offsets::bigint[], :sizes::bigint[], :texts::text[])
-                      AS said (process_id, colony_id, remaining, stream, starts, size, text)
-         ON said.process_id = reached.process_id AND said.colony_id = reached.colony_id
+    SELECT colony_id, process_id, (found->>0)::bigint - remaining, (found->>1)::integer, stream,
+           starts, size, text, now()
+    FROM unnest(:said_in::text[], :said_by::text[], :remaining::bigint[], :streams::text[],
+                :offsets::bigint[], :sizes::bigint[], :texts::text[])
+         AS said (colony_id, process_id, remaining, stream, starts, size, text)
+    CROSS JOIN LATERAL (SELECT (SELECT by_log FROM ends) -> (colony_id || process_id)) AS one (found)
+    WHERE found IS NOT NULL
 ), trimmed AS (
     DELETE FROM log_entries USING reached
     WHERE log_entries.colony_id = reached.colony_id
