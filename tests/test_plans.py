@@ -109,6 +109,7 @@ async def test_a_claim_goes_by_the_partial_index_and_touches_few_rows(crowd, nam
             {"process_id": "p77", "runtime_id": ME, "attempt_token": "", "attribute_id": "a",
              "attribute_type": 1, "key": "k", "value": "v"},
         ),
+        ("lock_process", {"process_id": "p77"}),
         ("delete_process", {"process_id": "p77"}),
     ],
 )  # fmt: skip
@@ -293,6 +294,9 @@ async def graph(crowd) -> AsyncIterator[str]:
             20 * 1000,
         ),
         ("lock_running_members", {"process_graph_ids": ["g"]}, 5 * 1000),
+        ("lock_members", {"process_graph_id": "g"}, 5 * 1000),
+        ("lock_members_of_colony", {"colony_id": COLONY}, 7 * 1000),
+        ("lock_processes_of_runtime", {"colony_id": COLONY, "runtime_id": ME}, 5 * 1000),
         ("get_process_graph", {"process_graph_id": "g", "caller": ME}, 20),
         ("list_members", {"process_graph_id": "g"}, 4000),
         ("list_process_graphs", {"colony_id": COLONY, "state": 0, "count": 9, "most_ids": 9}, 50),

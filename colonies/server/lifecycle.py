@@ -356,12 +356,21 @@ async def forget_requests(db: Statements, *, age: float) -> None:
         continue
 
 
+async def delete(db: Database, process: Process, intent: Intent) -> None:
+    """Delete a process that is of no graph, with all that belongs to it."""
+    key = {"colony_id": process.colony_id, "process_id": process.process_id}
+    async with db.transaction() as tx:
+        await tx.execute("lock_process", **key)
+        await tx.execute("delete_process", **key, **intent.parameters)
+
+
 async def delete_runtime(db: Database, runtime: Runtime, intent: Intent) -> list[Process]:
     """Delete a runtime; gives the processes that returned to the queue or ended by it."""
     who = {"colony_id": runtime.colony_id, "runtime_id": runtime.runtime_id}
     async with db.transaction() as tx:
         locked = await graph.lock_graphs_of_runtime(tx, runtime)
         await tx.execute("delete_runtime", **who, **intent.parameters)
+        await tx.execute("lock_processes_of_runtime", **who)
         returned = await tx.fetch_all(Process, "return_processes_of_runtime", **who)
         cancelled = await tx.fetch_all(Process, "cancel_processes_of_runtime", **who)
         members = [one for one in cancelled if one.process_graph_id]

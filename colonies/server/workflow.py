@@ -185,6 +185,7 @@ async def delete(db: Database, graph: ProcessGraph, intent: Intent) -> list[str]
     """Delete a graph with its processes, whose ids it gives."""
     async with db.transaction() as tx:
         await _lock(tx, graph, intent)
+        await tx.execute("lock_members", process_graph_id=graph.process_graph_id)
         gone = await tx.fetch_rows("delete_process_graph", process_graph_id=graph.process_graph_id)
     return [process_id for (process_id,) in gone]
 
@@ -193,6 +194,7 @@ async def delete_all(db: Database, colony_id: str, intent: Intent) -> list[str]:
     """Delete all graphs of a colony with their processes, whose ids it gives."""
     async with db.transaction() as tx:
         await tx.execute("lock_graphs_of_colony", colony_id=colony_id)
+        await tx.execute("lock_members_of_colony", colony_id=colony_id)
         gone = await tx.fetch_rows(
             "delete_all_process_graphs", colony_id=colony_id, **intent.parameters
         )
@@ -202,11 +204,17 @@ async def delete_all(db: Database, colony_id: str, intent: Intent) -> list[str]:
 async def delete_all_processes(db: Database, colony_id: str, intent: Intent) -> list[str]:
     """Delete all processes of a colony, and so its graphs; gives the ids of what was running."""
     async with db.transaction() as tx:
-        await tx.execute("lock_graphs_of_colony", colony_id=colony_id)
+        await lock_colony(tx, colony_id)
         running = await tx.fetch_rows(
             "delete_all_processes", colony_id=colony_id, **intent.parameters
         )
     return [process_id for (process_id,) in running]
+
+
+async def lock_colony(tx: Transaction, colony_id: str) -> None:
+    """Lock all graphs and processes of a colony, which are about to be deleted."""
+    await tx.execute("lock_graphs_of_colony", colony_id=colony_id)
+    await tx.execute("lock_processes_of_colony", colony_id=colony_id)
 
 
 async def _lock(tx: Transaction, graph: ProcessGraph, intent: Intent) -> State:

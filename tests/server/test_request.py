@@ -316,7 +316,7 @@ NOBODYS = {
 }  # fmt: skip
 """Statements that change something and remember no request for it."""
 
-CHANGE = re.compile(r"\b(INSERT INTO|DELETE FROM|(?<!FOR )(?<!FOR KEY )UPDATE) (\w+)")
+CHANGE = re.compile(r"\b(INSERT INTO|DELETE FROM|(?<!FOR )(?<!KEY )UPDATE) (\w+)")
 
 
 def test_every_rpc_is_known_to_write_or_not():

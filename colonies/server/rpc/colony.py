@@ -9,6 +9,7 @@ import msgspec
 from colonies.core.colony import Colony, Statistics
 from colonies.core.errors import Forbidden
 from colonies.core.wire import Wire
+from colonies.server import workflow
 from colonies.server.call import Call
 from colonies.server.intent import Seen
 from colonies.server.rpc import Request, rpc
@@ -54,7 +55,9 @@ class DeleteColony(Request):
 @rpc("deletecolonymsg", rule=server_owner)
 async def delete_colony(call: Call, msg: DeleteColony, _: None) -> None:
     """Delete a colony with all its runtimes and processes; one that is not there is no error."""
-    await call.db.execute("delete_colony", colony_id=msg.colony_id, **call.intent.parameters)
+    async with call.db.transaction() as tx:
+        await workflow.lock_colony(tx, msg.colony_id)
+        await tx.execute("delete_colony", colony_id=msg.colony_id, **call.intent.parameters)
     call.members.forget()
     call.hub.revoke(msg.colony_id, Forbidden(f"colony <{msg.colony_id}> was deleted"))
 

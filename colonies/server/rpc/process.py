@@ -259,12 +259,7 @@ async def delete_process(call: Call, _msg: DeleteProcess, process: Process) -> N
             f"process <{process.process_id}> is of workflow <{process.process_graph_id}>, which "
             "cannot do without: delete that, or cancel this one"
         )
-    await call.db.execute(
-        "delete_process",
-        colony_id=process.colony_id,
-        process_id=process.process_id,
-        **call.intent.parameters,
-    )
+    await lifecycle.delete(call.db, process, call.intent)
     call.hub.remove(process.colony_id, process.process_id)
 
 

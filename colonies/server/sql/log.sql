@@ -4,8 +4,8 @@ gone_entries AS (DELETE FROM log_entries WHERE colony_id = :colony_id)
 
 -- name: add_log_entries
 -- What attempts have said, a process once; gives the places of those that are being made, whether
--- they said it now or before. Unlike closes this locks no process: what is said while an attempt
--- ends may be kept beside its end. The row of the log is what two appends wait for, and in one
+-- they said it now or before. Processes are only kept from being deleted meanwhile: what is said
+-- while an attempt ends may be kept beside its end. The row of the log is what two appends wait for, and in one
 -- order: so positions grow in the order of commits, and no reader misses what comes late. Of what
 -- is longer than :most bytes the beginning goes.
 WITH asked AS MATERIALIZED (
@@ -19,6 +19,8 @@ WITH asked AS MATERIALIZED (
     FROM asked JOIN processes USING (colony_id, process_id)
     WHERE processes.assigned_runtime_id = runtime_id AND (processes.state = 1) IS TRUE
       AND (token = '' OR processes.attempt_token = token)
+    ORDER BY processes.colony_id, processes.process_id
+    FOR KEY SHARE OF processes
 ), reached AS (
     INSERT INTO logs AS log (colony_id, process_id, length, attempt, number, ends, progress)
     SELECT colony_id, process_id, length, attempt, number, ends::jsonb,

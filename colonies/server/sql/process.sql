@@ -216,18 +216,18 @@ WITH {claimer}, before_queue AS MATERIALIZED (
     SELECT process_id FROM processes WHERE {addressed}
     ORDER BY priority DESC, submission_time
     LIMIT (SELECT count FROM before_queue)
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), second AS MATERIALIZED (
     SELECT process_id FROM processes WHERE {queued}
     ORDER BY priority DESC, submission_time
     LIMIT :count::bigint - (SELECT count(*) FROM first)
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), third AS MATERIALIZED (
     SELECT process_id FROM processes
     WHERE {addressed} AND process_id <> ALL (ARRAY(SELECT process_id FROM first))
     ORDER BY priority DESC, submission_time
     LIMIT :count::bigint - (SELECT count(*) FROM first) - (SELECT count(*) FROM second)
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), {take};
 
 -- name: claim_latest_processes
@@ -247,18 +247,18 @@ WITH {claimer}, before_queue AS MATERIALIZED (
     SELECT process_id FROM processes WHERE {addressed}
     ORDER BY priority DESC, submission_time DESC
     LIMIT (SELECT count FROM before_queue)
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), second AS MATERIALIZED (
     SELECT process_id FROM processes WHERE {queued}
     ORDER BY priority DESC, submission_time DESC
     LIMIT :count::bigint - (SELECT count(*) FROM first)
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), third AS MATERIALIZED (
     SELECT process_id FROM processes
     WHERE {addressed} AND process_id <> ALL (ARRAY(SELECT process_id FROM first))
     ORDER BY priority DESC, submission_time DESC
     LIMIT :count::bigint - (SELECT count(*) FROM first) - (SELECT count(*) FROM second)
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), {take};
 
 -- part: askers
@@ -341,18 +341,18 @@ WITH {askers}, next AS MATERIALIZED (
     WHERE {for_anybody} AND priority = :priority AND submission_time >= :submission_time
     ORDER BY submission_time
     LIMIT (SELECT count(*) FROM seated)
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), lower AS MATERIALIZED (
     SELECT process_id, attempt FROM processes WHERE {for_anybody} AND priority < :priority
     ORDER BY priority DESC, submission_time
     LIMIT (SELECT count(*) FROM seated) - (SELECT count(*) FROM next)
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), before AS MATERIALIZED (
     SELECT process_id, attempt FROM processes WHERE {for_anybody}
     ORDER BY priority DESC, submission_time
     LIMIT CASE WHEN EXISTS (SELECT FROM next) OR EXISTS (SELECT FROM lower) THEN 0
                ELSE (SELECT count(*) FROM seated) END
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), waiting AS MATERIALIZED (
     SELECT * FROM next UNION ALL SELECT * FROM lower UNION ALL SELECT * FROM before
 ), {give};
@@ -363,7 +363,7 @@ WITH {askers}, waiting AS MATERIALIZED (
     SELECT process_id, attempt FROM processes WHERE {for_anybody}
     ORDER BY priority DESC, submission_time DESC
     LIMIT (SELECT count(*) FROM seated)
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 ), {give};
 
 -- name: get_process
@@ -558,7 +558,7 @@ WITH due AS MATERIALIZED (
     SELECT colony_id, process_id FROM processes
     WHERE state = 1 AND cancel_time < now() - make_interval(secs => :grace) AND {of_graphs}
     ORDER BY cancel_time LIMIT :count::bigint
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE processes
 SET state = 4, end_time = now(),
@@ -584,7 +584,7 @@ WITH alive AS (
     WHERE processes.assigned_runtime_id = held.runtime_id
       AND processes.attempt_token = held.attempt_token AND (processes.state = 1) IS TRUE
     ORDER BY processes.colony_id, processes.process_id
-    FOR UPDATE OF processes
+    FOR NO KEY UPDATE OF processes
 )
 UPDATE processes
 SET leased_until = CASE WHEN leased_until IS NOT NULL
@@ -599,7 +599,7 @@ WITH due AS MATERIALIZED (
     SELECT colony_id, process_id FROM processes
     WHERE state = 0 AND wait_deadline < now() AND {of_graphs}
     ORDER BY wait_deadline LIMIT :count::bigint
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE processes
 SET state = 3, end_time = now(),
@@ -613,7 +613,7 @@ WITH due AS MATERIALIZED (
     SELECT colony_id, process_id FROM processes
     WHERE state = 1 AND exec_deadline < now() AND (max_retries < 0 OR retries < max_retries)
     ORDER BY exec_deadline LIMIT :count::bigint
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE processes
 SET lost_by = '{}', retries = retries + 1,
@@ -629,7 +629,7 @@ WITH due AS MATERIALIZED (
     WHERE state = 1 AND exec_deadline < now() AND max_retries >= 0 AND retries >= max_retries
       AND {of_graphs}
     ORDER BY exec_deadline LIMIT :count::bigint
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE processes
 SET state = 3, end_time = now(), errors = ARRAY['Maximum execution time limit exceeded']
@@ -655,7 +655,7 @@ WITH due AS MATERIALIZED (
     WHERE state = 1 AND leased_until < now() AND {is_patient} AND (max_retries < 0 OR retries < max_retries)
       AND NOT {is_poison}
     ORDER BY leased_until LIMIT :count
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE processes
 SET lost_by = {losers}, retries = retries + 1, {requeued},
@@ -670,7 +670,7 @@ WITH due AS MATERIALIZED (
     WHERE state = 1 AND leased_until < now() AND {is_patient}
       AND ((max_retries >= 0 AND retries >= max_retries) OR {is_poison}) AND {of_graphs}
     ORDER BY leased_until LIMIT :count
-    FOR UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE processes
 SET state = 3, end_time = now(),
@@ -750,6 +750,19 @@ WHERE colony_id = :colony_id AND state = :state::integer
   AND submission_time > now() - make_interval(secs => :seconds::integer)
   AND (:runtime_id = '' OR assigned_runtime_id = :runtime_id)
 ORDER BY submission_time LIMIT :count;
+
+-- name: lock_process
+-- For whoever is about to delete it: what is being said of it is committed first, and then nothing
+-- more is; so the deletion, a statement of its own, sees all of it.
+SELECT FROM processes WHERE colony_id = :colony_id AND process_id = :process_id FOR UPDATE;
+
+-- name: lock_processes_of_colony
+-- The same for all of a colony, in the order of renew_processes, so that neither waits for what the
+-- other has while that waits for it.
+WITH locked AS MATERIALIZED (
+    SELECT FROM processes WHERE colony_id = :colony_id ORDER BY process_id FOR UPDATE
+)
+SELECT count(*) FROM locked;
 
 -- name: delete_process
 WITH {once},

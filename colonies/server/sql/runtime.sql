@@ -47,6 +47,12 @@ WITH {once},
      )
 DELETE FROM runtimes WHERE colony_id = :colony_id AND runtime_id = :runtime_id;
 
+-- name: lock_processes_of_runtime
+-- What a runtime runs that is about to be deleted, in the order of renew_processes.
+SELECT FROM processes WHERE colony_id = :colony_id AND assigned_runtime_id = :runtime_id AND state = 1
+ORDER BY process_id
+FOR UPDATE;
+
 -- name: return_processes_of_runtime
 -- What a runtime that is gone was running returns to the queue. A statement of its own, after the
 -- deletion: only then does it see the claims that the deletion waited for.

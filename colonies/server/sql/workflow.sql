@@ -137,6 +137,23 @@ WHERE process_graph_id = ANY (:process_graph_ids::text[]) AND process_graph_id <
 ORDER BY colony_id, process_id
 FOR UPDATE;
 
+-- name: lock_members
+-- All of a graph, in the same order, for whoever is about to delete it (see lock_process).
+SELECT FROM processes WHERE process_graph_id = :process_graph_id AND process_graph_id <> ''
+ORDER BY colony_id, process_id
+FOR UPDATE;
+
+-- name: lock_members_of_colony
+-- The same for all graphs of a colony.
+WITH locked AS MATERIALIZED (
+    SELECT FROM unnest(ARRAY(SELECT process_graph_id FROM process_graphs
+                             WHERE colony_id = :colony_id)) AS graph_id
+    JOIN processes ON process_graph_id = graph_id AND process_graph_id <> ''
+    ORDER BY processes.colony_id, process_id
+    FOR UPDATE OF processes
+)
+SELECT count(*) FROM locked;
+
 -- name: set_graphs_started
 -- Something of these has started; what was missed here is made good by set_graph_progress.
 UPDATE process_graphs SET state = 1, start_time = least(start_time, since)
