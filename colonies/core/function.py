@@ -180,6 +180,27 @@ def check_call(function: Function, args: Sequence[str], kwargs: Mapping[str, str
             )
 
 
+def check_packed(function: Function, text: str, most: int, at: str) -> None:
+    """Refuse an argument that fits none of the first ``most`` positions; one of them will be its.
+
+    Raises Malformed with the path ``at``, for the first of them.
+    """
+    refusal: Malformed | None = None
+    for position in range(most):
+        argument = function.at(position)
+        if argument is None:
+            break
+        try:
+            _check_value(function, argument, text, at)
+        except Malformed as error:
+            refusal = refusal or error
+        else:
+            return
+        if argument.many:
+            break  # and so are all after it
+    raise refusal or _malformed(at, f"expected no arguments: {_shown(function)}")
+
+
 def _check_value(function: Function, argument: Argument, text: str, field: str) -> None:
     if argument.type in (Kind.ANY, Kind.STR):
         return

@@ -13,8 +13,10 @@ from time import monotonic
 
 import msgspec
 
+from colonies.core import wire
 from colonies.core.errors import Malformed
-from colonies.core.function import LONGEST_NAME, Argument, Function, check_call
+from colonies.core.function import LONGEST_NAME, Argument, Function, check_call, check_packed
+from colonies.core.generator import Generator
 from colonies.core.process import ProcessSpec
 from colonies.core.workflow import WorkflowSpec, members_of, read_workflow, write_workflow
 from colonies.server.db import Statements
@@ -70,7 +72,8 @@ class Functions:
         if spec.func and not spec.conditions.runtime_type:
             spec = _with_type(spec, _only_type(spec.func, by_type, announced, at))
         if has_args:
-            _check_arguments(spec, by_type.get(spec.conditions.runtime_type, ()), at)
+            functions = by_type.get(spec.conditions.runtime_type, ())
+            _check_any(functions, lambda one: check_call(one, spec.args, spec.kwargs, at))
         return spec
 
     async def settled_all(self, specs: Sequence[ProcessSpec], at: str) -> list[ProcessSpec]:
@@ -108,6 +111,19 @@ class Functions:
         if _types(settled) == _types(workflow):
             return text
         return write_workflow(settled)
+
+    async def check_packed(self, generator: Generator, text: str, field: str) -> None:
+        """Refuse an argument that fits nowhere in a call that a generator will make with it.
+
+        Which place it gets is known when it is used. Raises Malformed that names ``field``.
+        """
+        if not (announced := await self._of(generator.colony_id)):
+            return
+        for spec in wire.decode(generator.workflow_spec, WorkflowSpec).process_specs:
+            if spec.conditions.dependencies or spec.conditions.is_addressed:
+                continue
+            functions = announced.get(spec.func, {}).get(spec.conditions.runtime_type, ())
+            _check_any(functions, lambda one: check_packed(one, text, generator.trigger, field))
 
     async def _of(self, colony_id: str) -> Announcements:
         until, generation, announced = self._remembered.get(colony_id, (0.0, -1, {}))
@@ -156,12 +172,12 @@ def _with_type(spec: ProcessSpec, runtime_type: str) -> ProcessSpec:
     return msgspec.structs.replace(spec, conditions=conditions)
 
 
-def _check_arguments(spec: ProcessSpec, announced: Sequence[Function], at: str) -> None:
-    """Let a call pass that fits any of what is announced, or raise what is wrong by the first."""
+def _check_any(announced: Sequence[Function], check: Callable[[Function], None]) -> None:
+    """Let pass what fits any of what is announced, or raise what is wrong by the first."""
     refusal: Malformed | None = None
     for function in announced:
         try:
-            check_call(function, spec.args, spec.kwargs, at)
+            check(function)
         except Malformed as error:
             refusal = refusal or error
         else:

@@ -12,6 +12,7 @@ from colonies.core.function import (
     Passing,
     check_call,
     check_function,
+    check_packed,
 )
 from colonies.core.process import encode_argument
 
@@ -134,6 +135,37 @@ def test_arguments_that_cannot_be_told_apart_are_refused(second, field):
     with pytest.raises(Malformed) as refusal:
         check_function([first, second], "function")
     assert refusal.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("function", "text", "most"),
+    [
+        (ADD, "1", 1),
+        (ADD, "1", 100),
+        (ANYTHING, "x", 1),
+        (ANYTHING, "x", 2),  # as the first
+        (Function(name="m:late", args=[ADD.args[0], ANYTHING.args[0]]), "x", 2),
+    ],
+)
+def test_what_is_packed_passes_if_it_fits_anywhere(function, text, most):
+    check_packed(function, text, most, "arg")
+
+
+@pytest.mark.parametrize(
+    ("function", "text", "most", "said"),
+    [
+        (ADD, "x", 1, 'expected int for a, got "x": m:add('),
+        (ADD, "true", 100, 'expected int for a, got "true": m:add('),
+        (Function(name="m:late", args=[ADD.args[0], ANYTHING.args[0]]), "x", 1, "expected int"),
+        (Function(name="m:many", args=[ANYTHING.args[1]]), "x", 10_000, "expected float for rest"),
+        (Function(name="m:nothing"), "x", 1, "expected no arguments: m:nothing()"),
+    ],
+)
+def test_what_is_packed_and_fits_nowhere_is_refused(function, text, most, said):
+    with pytest.raises(Malformed) as refusal:
+        check_packed(function, text, most, "arg")
+    assert refusal.value.field == "arg"
+    assert refusal.value.message.startswith(f"arg: {said}")
 
 
 def test_a_function_is_written_as_people_write_it():

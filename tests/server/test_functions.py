@@ -137,6 +137,20 @@ async def test_arguments_of_those_whom_a_generator_gives_others_are_not_asked_fo
         await add_generator(calls("whatever", "x"))
 
 
+async def test_what_is_packed_has_to_fit_the_functions_that_it_is_for(
+    *, member, calls, add_generator, server
+):
+    generator = await add_generator(calls("whatever", "2"))
+    with pytest.raises(Malformed, match='arg: expected int for a, got "x"') as refusal:
+        await member.pack_generator(generator.generator_id, "x")
+    assert refusal.value.field == "arg"
+    await member.pack_generator(generator.generator_id, "3")
+    await use(server)
+    assert (await member.assign_process(timeout=-1)).spec.args == ["3"]
+    await member.remove_function("add")
+    await member.pack_generator(generator.generator_id, "x")
+
+
 async def test_a_child_that_is_added_names_a_function(member, calls):
     await member.submit_workflow_spec(calls("1"))
     parent = await member.assign_process(timeout=-1)

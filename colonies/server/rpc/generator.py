@@ -141,6 +141,7 @@ class PackGenerator(Request):
 @rpc("packgeneratormsg", rule=member_of_generator("generator_id"))
 async def pack_generator(call: Call, msg: PackGenerator, generator: Generator) -> None:
     """Pack an argument: it is used once, after those packed before it."""
+    await call.functions.check_packed(generator, msg.arg, "arg")
     packing = Packing(generator.colony_id, generator.generator_id, msg.arg, call.intent)
     await generators.pack(call.db, packing, call.agenda)
 
