@@ -54,6 +54,12 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     cause: Cause = Cause.CALL
     attempt: int = 0
 
+    def after(self, earlier: Change) -> Change:
+        """Give what is to be told of both; who comes later may tell of what was before."""
+        cause = earlier.cause if self.cause is Cause.CALL else self.cause
+        attempt = max(self.attempt, earlier.attempt)
+        return msgspec.structs.replace(self, cause=cause, attempt=attempt)
+
 
 class _Noted(msgspec.Struct, frozen=True):
     """A change, when it came, and whether it may be news to whoever holds the process elsewhere."""
@@ -153,11 +159,10 @@ class News:
             return
         key = (process.colony_id, process.process_id)
         earlier = self._changed.pop(key, None) or self._unwanted.pop(key, None)
-        if earlier and cause is Cause.CALL:
-            cause = earlier.change.cause
         kind = kind_of(process.spec.conditions.runtime_type)
+        change = Change(process.process_id, process.state, kind, cause, process.attempt)
         noted = _Noted(
-            Change(process.process_id, process.state, kind, cause, process.attempt),
+            change.after(earlier.change) if earlier else change,
             self._clock(),
             cause is not Cause.CALL
             or process.is_cancelling

@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
-import msgspec
 import structlog
 
 from colonies.core import wire
@@ -30,7 +29,6 @@ from colonies.server.leader import Leader
 from colonies.server.lookout import Key, Lookout, not_let_in
 from colonies.server.members import Members
 from colonies.server.news import MAX_PENDING, Change, News, Notice
-from colonies.server.parties import Cause
 from colonies.server.wishes import ANY_KIND, kind_of
 
 logger = structlog.get_logger()
@@ -250,9 +248,7 @@ class Peers:
     def _keep(self, colony_id: str, change: Change) -> None:
         key = (colony_id, change.process_id)
         earlier = self._inbox.get(key)
-        if earlier and change.cause is Cause.CALL:
-            change = msgspec.structs.replace(change, cause=earlier.cause)
-        self._inbox[key] = change
+        self._inbox[key] = change.after(earlier) if earlier else change
         if len(self._inbox) > MAX_PENDING:
             self._inbox.clear()
             self._must_look = True

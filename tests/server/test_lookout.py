@@ -28,7 +28,7 @@ def look(other):
 
 
 async def test_a_submit(other, there, member, look):
-    waiting = asyncio.ensure_future(there.assign_process(timeout=20))
+    waiting = asyncio.ensure_future(there.assign_process(timeout=60))
     await idle(other, 1)
     process_id = await submit(member)
     await look()
@@ -122,6 +122,16 @@ async def test_news_from_before_it_was_assigned_do_not_hide_that_it_is_lost(
     assert (again.attempt, bool(again.attempt_token)) == (2, True)
 
 
+async def test_old_news_that_come_last_do_not_hide_newer(away, other, working, colony, member):
+    """Two hubs tell, each of what was done there: of the same process, in any order."""
+    await member.close_successful(working.process_id, attempt_token=working.attempt_token)
+    process_id = await submit(member)
+    for state, attempt in ((State.SUCCESS, 1), (State.WAITING, 0)):
+        change = Change(working.process_id, state, kind_of("cli"), Cause.CALL, attempt)
+        other.peers._keep(colony, change)
+    assert (await away.pushed()).process_id == process_id
+
+
 async def test_what_somebody_else_has_meanwhile_is_not_taken_for_an_assignment(
     *, away, working, server, sql, look, fellow
 ):
@@ -148,7 +158,7 @@ async def test_that_credit_is_free(away, working, member, look, how):
 async def test_that_a_runtime_is_shut_out(*, other, there, away, subscribe, owner, people, look):
     await away.ask("subscribeprocessesmsg", {"runtimetype": "cli"}, people.runtime, "watch")
     await subscribe(away)
-    waiting = asyncio.ensure_future(there.assign_process(timeout=20))
+    waiting = asyncio.ensure_future(there.assign_process(timeout=60))
     await idle(other, 2)
     await owner.reject_runtime(people.runtime.id)
     await look()

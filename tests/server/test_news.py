@@ -13,9 +13,15 @@ ME = "a" * 32
 LARGEST_PAYLOAD = 8000
 
 
-def changed(colony="c" * 64, process_id="", state=State.WAITING, kind="cli") -> Process:
+def changed(colony="c" * 64, process_id="", state=State.WAITING, kind="cli", attempt=0) -> Process:
     spec = ProcessSpec(func="secret", conditions=Conditions(colony_id=colony, runtime_type=kind))
-    return Process(process_id=process_id or new_id(), state=state, spec=spec, output=["secret"])
+    return Process(
+        process_id=process_id or new_id(),
+        state=state,
+        spec=spec,
+        output=["secret"],
+        attempt=attempt,
+    )
 
 
 @pytest.fixture
@@ -55,6 +61,14 @@ def test_of_each_process_the_latest_is_told_but_the_cause_is_kept(news):
     news.change(changed(process_id="p", state=State.RUNNING), Cause.CALL)
     (notice,) = told(news)
     expected = Change("p", State.RUNNING, kind_of("cli"), Cause.SILENCE)
+    assert notice.changed == {"c" * 64: [expected]}
+
+
+def test_what_is_noted_late_does_not_hide_what_is_told_of_a_later_attempt(news):
+    news.change(changed(process_id="p", state=State.CANCELLED, attempt=2), Cause.CALL)
+    news.change(changed(process_id="p", attempt=1), Cause.SILENCE)
+    (notice,) = told(news)
+    expected = Change("p", State.WAITING, kind_of("cli"), Cause.SILENCE, attempt=2)
     assert notice.changed == {"c" * 64: [expected]}
 
 
