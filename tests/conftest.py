@@ -18,6 +18,7 @@ from colonies.server.db import Database
 from colonies.server.embedded import EmbeddedPostgres
 from colonies.server.schema import bring_up_to_date
 from colonies.settings import Settings
+from tests.programs import PATIENCE
 
 NEVER = 3600.0
 """A tick that does not come by itself; tests call ``ticker.run_once``."""
@@ -66,9 +67,28 @@ async def db(database_url) -> AsyncIterator[Database]:
     database = Database(database_url, connections=4)
     await database.open()
     yield database
+    await at_rest(database)
     async with database.transaction() as tx:
         await tx.run_script("".join(f"DELETE FROM {table};" for table in TABLES))
     await database.close()
+
+
+BUSY = """
+    SELECT count(*) FROM pg_stat_activity LEFT JOIN pg_locks USING (pid)
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+    AND (state <> 'idle' OR locktype = 'advisory')
+"""
+
+
+async def at_rest(database: Database) -> None:
+    """Wait until the server does nothing any more for hubs that have gone, and nobody leads.
+
+    It finds out when it is done: a beat would be written after the cleaning, and the lead be taken
+    as long as that.
+    """
+    async with asyncio.timeout(PATIENCE), database._acquire() as connection:
+        while await connection.fetchval(BUSY):
+            pass
 
 
 @dataclass
@@ -115,7 +135,8 @@ def settings(people, database_url, tmp_path, request) -> Settings:
         keychain=str(tmp_path / "keychain"),
         database_url=database_url,
         tick=NEVER,
-        timeout=30,
+        stranger_timeout=NEVER,
+        timeout=60,
     )
     changes = {}
     for marker in reversed(list(request.node.iter_markers("settings"))):

@@ -97,7 +97,7 @@ class TestToken:
             # Four starts, two returns, two submits, two ends; "one" saw three starts and what is.
             assert len(pushes) == 10 + 3
             said += [unpack(push.payload).decode() for push in pushes]
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 for _ in range(10):
                     frame = wire.decode(await v1.websocket.recv(), dict)
                     said.append(unpack(frame["payload"]).decode())
