@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,7 +10,8 @@ from msgspec.structs import replace
 
 from colonies.client import Colonies, connect
 from colonies.core.identity import PrivateKey
-from colonies.server.app import Server
+from colonies.server.app import Server, bind, listen
+from colonies.settings import Settings
 from tests.server.doors import until
 
 
@@ -19,6 +21,28 @@ async def reaching(server: Server, key: PrivateKey | None = None) -> AsyncIterat
     there = replace(server.settings, server_port=server.port)
     async with connect(there, key=key) as colonies:
         yield colonies
+
+
+FEW = 1 << 16
+"""Bytes that kernels are told to take of what is not read: left alone, they differ in that."""
+
+
+@asynccontextmanager
+async def narrow(settings: Settings) -> AsyncIterator[Server]:
+    """Open a hub that soon notices that somebody does not read."""
+    listener = bind(settings)
+    listen(listener)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FEW)
+    async with Server(settings, listener) as server:
+        yield server
+
+
+def narrow_socket(server: Server) -> socket.socket:
+    """Connect to a hub, for somebody who will not read."""
+    connection = socket.create_connection(("127.0.0.1", server.port))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FEW)
+    connection.setblocking(False)
+    return connection
 
 
 async def acquainted(*servers: Server) -> None:

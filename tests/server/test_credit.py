@@ -1,7 +1,6 @@
 """Assignments pushed on credit: never more at once, and none lost with a socket."""
 
 import asyncio
-import socket as sockets
 
 import pytest
 from msgspec.structs import replace
@@ -11,9 +10,9 @@ from colonies.core.envelope import open_reply
 from colonies.core.errors import Malformed, Unavailable
 from colonies.core.process import Held, Process, State
 from colonies.server import lifecycle
-from colonies.server.app import Server, bind, listen
 from tests.conftest import held
-from tests.server.doors import Talk, blocked, idle, noticed, refused, talk, until
+from tests.server.doors import LONG, Talk, blocked, idle, noticed, refused, talk, until
+from tests.server.hubs import narrow, narrow_socket
 from tests.server.leases import submit
 
 SECONDS = 20
@@ -155,7 +154,7 @@ async def test_what_ends_while_it_is_brought_along_gives_its_credit_back(member,
     monkeypatch.setattr(lifecycle, "release_unheard", late)
     async with await member.subscribe_assignments(credit=1, holding=lambda: [brought]) as work:
         process_id = await submit(member)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LONG):
             assert (await anext(work)).process_id == process_id
 
 
@@ -179,7 +178,7 @@ async def test_who_unsubscribed_gets_no_more(socket, subscribe, member, people, 
     await socket.ask("unsubscribemsg", {"subscription": "work"}, people.runtime)
     process_id = await submit(member)
     assert await socket.pushes_so_far(people.runtime) == []
-    assert (await member.assign_process(timeout=20)).process_id == process_id
+    assert (await member.assign_process(timeout=60)).process_id == process_id
     await subscribe(socket, 5)
     again = await submit(member)
     assert (await socket.pushed()).process_id == again
@@ -216,17 +215,11 @@ async def test_a_connection_lost_during_the_claim_gives_the_process_back(
 async def test_who_is_cut_off_keeps_no_process_that_was_never_sent(
     *, settings, subscribe, member, log, together
 ):
-    """Processes of 0.9 MB, and kernels told to take few of them: they differ in that."""
+    """Processes of 0.9 MB, of which kernels take few."""
     spec = (await member.submit("work", "x" * 700_000, runtime_type="cli")).process.spec
     for _ in range(15):
         await member.submit_process_spec(spec)
-    listener = bind(settings)
-    listen(listener)
-    listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 1 << 16)
-    raw = sockets.create_connection(listener.getsockname())
-    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 1 << 16)
-    raw.setblocking(False)
-    async with Server(settings, listener) as hub, talk(hub, sock=raw) as slow:
+    async with narrow(settings) as hub, talk(hub, sock=narrow_socket(hub)) as slow:
         await subscribe(slow, 16, together=together)
         slow.websocket.transport.pause_reading()
         await until(lambda: any(one["event"] == "slow reader cut off" for one in log))

@@ -1,7 +1,6 @@
 """Logs at the hub: added to once, kept in order, and followed from anywhere."""
 
 import asyncio
-import socket
 
 import pytest
 
@@ -13,7 +12,7 @@ from colonies.server import log as logs
 from colonies.server import log_stream, retention
 from tests.conftest import add_runtime
 from tests.server.doors import LONG, refused, talk, until
-from tests.server.hubs import acquainted
+from tests.server.hubs import acquainted, narrow, narrow_socket, reaching
 from tests.server.leases import submit, take
 
 
@@ -238,13 +237,15 @@ async def test_many_followers_share_what_they_read(member, process, server, stat
 
 @pytest.mark.settings(max_log_bytes=2**26)
 async def test_a_follower_that_does_not_read_holds_no_text_and_misses_none(
-    server, member, process, people
+    settings, process, people
 ):
     """The hub keeps a position for it, and goes on when it reads."""
-    line, count = "x" * 59_999 + "\n", 200
-    async with talk(server, max_queue=1) as slow:
-        receiving = slow.websocket.transport.get_extra_info("socket")
-        receiving.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    line, count = "x" * 59_999 + "\n", 60
+    async with (
+        narrow(settings) as server,
+        reaching(server, people.runtime) as member,
+        talk(server, max_queue=1, sock=narrow_socket(server)) as slow,
+    ):
         await slow.ask("subscribelogsmsg", {"processid": process.process_id}, people.runtime, "log")
         (stream,) = server.hub.logs._streams[process.process_id]
         for number in range(count):
