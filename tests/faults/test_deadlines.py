@@ -7,6 +7,7 @@ import pytest
 
 from colonies.core.process import State
 from tests.faults.world import World, report, world
+from tests.faults.yardstick import yardstick
 
 WAITING = 1_000_000
 PROMISE = 2.0
@@ -26,40 +27,45 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 async def test_deadlines_are_kept_beside_a_million_waiting(tmp_path):
     started = time.monotonic()
-    async with world(tmp_path, runtimes=1) as colony:
+    async with world(tmp_path, runtimes=1) as colony, yardstick(tmp_path) as ruler:
         connection = await asyncpg.connect(colony.database_url)
         await connection.execute(CROWD, colony.colony_id, WAITING, timeout=300)
         crowded = time.monotonic()
-        late = [await waited(colony), await overran(colony), await lost(colony, connection)]
+        spans = [await waited(colony), await overran(colony), await lost(colony, connection)]
         count = await connection.fetchval("SELECT count(*) FROM processes WHERE state = 0")
         await connection.close()
+    late = [acted - due for due, acted in spans]
     report(
         f"{count} waiting, made in {crowded - started:.0f} s; acted on maxwaittime, maxexectime "
         f"and a lease after {', '.join(f'{one:.2f}' for one in late)} s"
     )
     assert count >= WAITING
-    assert max(late) <= PROMISE
+    assert all(acted - due <= ruler.stretched(PROMISE, due, acted) for due, acted in spans)
 
 
-async def waited(colony: World) -> float:
+Span = tuple[float, float]
+"""When a deadline was, and when the hub acted on it, by the clock of the database."""
+
+
+async def waited(colony: World) -> Span:
     async with colony.connect(colony.runtimes[0]) as client:
         submitted = await client.submit("work", runtime_type="none", max_wait_time=1)
         ended = await submitted.wait(timeout=30)
     assert ended.state is State.FAILED
-    return (ended.end_time - ended.wait_deadline).total_seconds()
+    return ended.wait_deadline.timestamp(), ended.end_time.timestamp()
 
 
-async def overran(colony: World) -> float:
+async def overran(colony: World) -> Span:
     async with colony.connect(colony.runtimes[0]) as client:
         runtime = [colony.runtimes[0].id]
         submitted = await client.submit("work", runtime_ids=runtime, max_exec_time=1)
         assigned = await client.assign_process(timeout=10)
         ended = await submitted.wait(timeout=30)
     assert ended.errors == ["Maximum execution time limit exceeded"]
-    return (ended.end_time - assigned.exec_deadline).total_seconds()
+    return assigned.exec_deadline.timestamp(), ended.end_time.timestamp()
 
 
-async def lost(colony: World, connection: asyncpg.Connection) -> float:
+async def lost(colony: World, connection: asyncpg.Connection) -> Span:
     async with colony.connect(colony.runtimes[0]) as client:
         runtime = [colony.runtimes[0].id]
         submitted = await client.submit("work", runtime_ids=runtime, lease=1, max_retries=1)
@@ -67,9 +73,10 @@ async def lost(colony: World, connection: asyncpg.Connection) -> float:
         waiting = await client.subscribe_process(submitted.id, states=[State.WAITING])
         await anext(waiting)
         await waiting.close()
-    return await connection.fetchval(
-        "SELECT extract(epoch FROM (past -> 0 ->> 'endtime')::timestamptz"
-        " - (past -> 0 ->> 'leaseduntil')::timestamptz)::float"
+    row = await connection.fetchrow(
+        "SELECT extract(epoch FROM (past -> 0 ->> 'leaseduntil')::timestamptz)::float,"
+        " extract(epoch FROM (past -> 0 ->> 'endtime')::timestamptz)::float"
         " FROM processes WHERE process_id = $1",
         submitted.id,
     )
+    return tuple(row)
