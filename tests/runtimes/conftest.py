@@ -77,6 +77,6 @@ def site(tmp_path):
 
 async def passes_until(server, happened):
     """Let the hub do what is due until something has come of it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await happened():
             await server.ticker.run_once()

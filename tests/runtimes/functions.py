@@ -122,11 +122,11 @@ def stubborn(fifo):
 
 def stubborn_once(folder):
     """The first time take no notice, until something is in ``go``; be quick after that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         Path(folder, "first").mkdir()
     except FileExistsError:
         return "second"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     return Path(folder, "go").read_text()
 
 

@@ -117,7 +117,7 @@ class Heard:
 
     async def until(self, word: bytes, stream: str = "stdout") -> None:
         """Wait until a word was said."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while word not in self.said[stream]:
                 self._more.clear()
                 await self._more.wait()

@@ -21,10 +21,10 @@ async def test_python_functions_are_announced_and_called_by_name(launch, member)
         names = [one.name for one in await member.get_functions()]
         expected = ("add", "kind", "odd", "share", "shout", "unknown", "wrapped")
         assert names == [f"{MODULE}:{name}" for name in expected]
-        done = await (await member.submit(f"{MODULE}:shout", "12", 2)).wait(20)
+        done = await (await member.submit(f"{MODULE}:shout", "12", 2)).wait(60)
         assert done.output == ["12 12"]
         assert done.spec.conditions.runtime_type == "python"
-        done = await (await member.submit(f"{MODULE}:kind", 1, 1)).wait(20)
+        done = await (await member.submit(f"{MODULE}:kind", 1, 1)).wait(60)
         assert done.output == ["str int"]
         with pytest.raises(Malformed, match='expected int for times, got "often"'):
             await member.submit(f"{MODULE}:shout", "hey", "often")

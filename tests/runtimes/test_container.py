@@ -20,6 +20,7 @@ from runtimes.container.plugin import Container
 from runtimes.container.terms import Refused
 from tests.programs import NotHere
 from tests.runtimes.podman import IMAGE, Heard, own_podman
+from tests.server.doors import LONG
 
 RUNTIME = "2" * 64
 
@@ -268,7 +269,7 @@ async def test_no_fault_of_an_engine_leaves_a_container(container, lying, job, p
     verb, script, error = case
     script = script.replace("{real}", podman_path())
     lying(verb, script)
-    plugin = await container(patience=1.0)
+    plugin = await container(patience=1.0 if "99" in script else LONG)
     process = process_of("sleep", "99" if "&" in script.replace(">&", "") else "0")
     outcome = await plugin.execute(process, job)
     assert (error is None) == outcome.is_success
@@ -292,7 +293,7 @@ async def test_a_restarted_runtime_removes_what_it_was_running_when_it_was_kille
     async with launch(*words, CONTAINERS_CONF=str(podman.conf)) as running:
         await running.line_with("runtime ready")
         await member.submit("sleep", "99", runtime_type="container")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not podman.running():
                 await asyncio.sleep(0)
         running.send(signal.SIGKILL)
@@ -301,7 +302,7 @@ async def test_a_restarted_runtime_removes_what_it_was_running_when_it_was_kille
     async with launch(*words, CONTAINERS_CONF=str(podman.conf)) as running:
         await running.line_with("runtime ready")
         assert [] == podman.names()
-        done = await (await member.submit("echo", "a", runtime_type="container")).wait(20)
+        done = await (await member.submit("echo", "a", runtime_type="container")).wait(60)
         assert ["a"] == done.output
     assert [] == podman.names()
 

@@ -74,9 +74,8 @@ async def test_what_was_kept_is_delivered_when_the_hub_is_back(unheard, back, fo
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 async def test_what_was_kept_is_delivered_by_the_next_start(unheard, back, folder, launch, end):
     running, process = unheard
-    async with asyncio.timeout(15):  # SIGTERM waits for the hub as long as --drain, not longer
-        running.send(end)
-        assert {signal.SIGKILL: -9, signal.SIGTERM: 0}[end] == await running.finish()
+    running.send(end)  # SIGTERM waits for the hub as long as --drain, not longer
+    assert {signal.SIGKILL: -9, signal.SIGTERM: 0}[end] == await running.finish()
     assert 1 == len(files(folder))
     async with (
         back() as client,
@@ -86,7 +85,7 @@ async def test_what_was_kept_is_delivered_by_the_next_start(unheard, back, folde
         await again.line_with("process closed")
         assert (State.SUCCESS, ["done"], 1) == (done.state, done.output, done.attempt)
         after = await client.submit("echo", "alive", runtime_type="shell")
-        assert ["alive"] == (await after.wait(20)).output
+        assert ["alive"] == (await after.wait(60)).output
     assert [] == files(folder)
 
 

@@ -11,8 +11,11 @@ from colonies.core.process import State
 from tests.programs import ROOT
 from tests.runtimes.conftest import passes_until
 from tests.runtimes.test_shell import gone
+from tests.server.doors import LONG, until
 
 FUNCTIONS = "tests.runtimes.functions"
+LEASE = 60
+"""Seconds: longer than a machine stands still. That it is renewed is seen long before its end."""
 
 BUSY = """
 import os, time
@@ -70,17 +73,17 @@ async def test_a_plugin_that_blocks_its_loop_keeps_its_lease(launch, member, sit
     flag = tmp_path / "flag"
     if how == "block":
         os.mkfifo(flag)
-    async with launch("busy", **site(busy=BUSY)) as running:
+    async with launch("busy", "--heartbeat", "0.5", **site(busy=BUSY)) as running:
         await running.line_with("runtime ready")
-        process = await member.submit(how, str(flag), runtime_type="busy", lease=1)
+        process = await member.submit(how, str(flag), runtime_type="busy", lease=LEASE)
         await running.line_with("process started")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONG):
             while (now := await member.get_process(process.id)).state is State.RUNNING:
-                if (now.leased_until - now.start_time).total_seconds() > 4:
+                if (now.leased_until - now.start_time).total_seconds() > LEASE + 3:
                     break
         assert State.RUNNING is now.state
         flag.write_text("go")
-        done = await process.wait(20)
+        done = await process.wait(60)
         assert (State.SUCCESS, ["done"], 1) == (done.state, done.output, done.attempt)
         assert ["busy"] == [one.value for one in done.attributes]
 
@@ -95,7 +98,7 @@ async def test_a_cancelled_function_can_clean_up(launch, member, people, fifo, n
         )
         (pid,) = await read(fifo)
         await member.cancel_process(process.id, "not needed")
-        done = await process.wait(20)
+        done = await process.wait(60)
         assert State.CANCELLED is done.state
         assert f"cancelled by {people.runtime.id}: not needed" in done.errors
         assert "tidy" == trace.read_text()
@@ -110,7 +113,7 @@ async def test_a_cancelled_function_that_ends_in_time_with_a_value_has_succeeded
         process = await member.submit(f"{FUNCTIONS}:finish", str(fifo), 7, runtime_type="python")
         await read(fifo)
         await member.cancel_process(process.id)
-        done = await process.wait(20)
+        done = await process.wait(60)
         assert (State.SUCCESS, ["7"]) == (done.state, done.output)
 
 
@@ -120,10 +123,10 @@ async def test_who_takes_no_notice_is_ended_after_the_grace_period(launch, membe
         process = await member.submit(f"{FUNCTIONS}:stubborn", str(fifo), runtime_type="python")
         pids = await read(fifo)
         await member.cancel_process(process.id)
-        assert State.CANCELLED is (await process.wait(20)).state
+        assert State.CANCELLED is (await process.wait(60)).state
         assert [True, True] == [await gone(int(pid)) for pid in pids]
         after = await member.submit(f"{FUNCTIONS}:add", 1, runtime_type="python")
-        assert State.SUCCESS is (await after.wait(20)).state
+        assert State.SUCCESS is (await after.wait(60)).state
 
 
 async def test_a_cancelled_command_is_ended_with_its_children(launch, member, fifo):
@@ -137,36 +140,30 @@ async def test_a_cancelled_command_is_ended_with_its_children(launch, member, fi
         process = await member.submit(sys.executable, "-c", script, runtime_type="shell")
         pids = await read(fifo)
         await member.cancel_process(process.id)
-        assert State.CANCELLED is (await process.wait(20)).state
+        assert State.CANCELLED is (await process.wait(60)).state
         assert [True, True] == [await gone(int(pid)) for pid in pids]
 
 
 async def test_a_function_whose_time_is_over_can_clean_up_and_is_tried_again(
     launch, member, server, tmp_path, fifo
 ):
+    """As often as it takes: on a slow machine its time may be over before it has begun."""
+    trace = tmp_path / "trace"
+    options = {"runtime_type": "python", "max_exec_time": 1, "max_retries": -1}
     async with launch("python", "--path", ROOT) as running:
         await running.line_with("runtime ready")
-        process = await member.submit(
-            f"{FUNCTIONS}:tidy",
-            str(fifo),
-            str(tmp_path / "trace"),
-            runtime_type="python",
-            max_exec_time=1,
-            max_retries=1,
-        )
-        await read(fifo)
-        await running.line_with("process stopped", "maximum execution time")
-        assert "tidy" == (tmp_path / "trace").read_text()
-        again = asyncio.create_task(read(fifo))
+        process = await member.submit(f"{FUNCTIONS}:tidy", str(fifo), str(trace), **options)
+        for _ in range(2):
+            beginning = asyncio.create_task(read(fifo))
 
-        async def is_begun():
-            return again.done()
+            async def is_begun(beginning=beginning):
+                return beginning.done()
 
-        await passes_until(server, is_begun)
-        await running.line_with("process stopped", "maximum execution time")
-        await server.ticker.run_once()
-        done = await process.wait(20)
-        assert (State.FAILED, 2) == (done.state, done.attempt)
+            await passes_until(server, is_begun)
+            await until(lambda: trace.exists() and trace.read_text() == "tidy")
+            trace.unlink()
+            await running.line_with("process stopped", "maximum execution time")
+        assert (await member.get_process(process.id)).attempt >= 2
 
 
 async def test_a_new_attempt_may_begin_while_the_last_one_is_being_ended(
@@ -181,7 +178,7 @@ async def test_a_new_attempt_may_begin_while_the_last_one_is_being_ended(
             str(tmp_path),
             runtime_type="python",
             max_exec_time=1,
-            max_retries=1,
+            max_retries=-1,
         )
         await running.line_with("process stopping")  # it takes no notice: for ever, nearly
 
@@ -192,8 +189,9 @@ async def test_a_new_attempt_may_begin_while_the_last_one_is_being_ended(
             await passes_until(server, is_done)
         finally:
             await asyncio.to_thread((tmp_path / "go").write_text, "now")
-        done = await process.wait(20)
-        assert (State.SUCCESS, ["second"], 2) == (done.state, done.output, done.attempt)
+        done = await process.wait(60)
+        assert (State.SUCCESS, ["second"]) == (done.state, done.output)
+        assert done.attempt >= 2
         await running.line_with("outcome refused")  # that of the first
 
 
@@ -209,7 +207,7 @@ async def test_a_cancel_reaches_a_runtime_that_drains(launch, member, people, fi
         await running.line_with("runtime draining")
         await member.cancel_process(process.id, "enough")
         assert 0 == await running.finish()
-        done = await process.wait(20)
+        done = await process.wait(60)
         assert State.CANCELLED is done.state
         assert f"cancelled by {people.runtime.id}: enough" in done.errors
 
@@ -228,7 +226,7 @@ async def test_however_a_plugin_takes_it_a_cancel_comes_to_its_end(
         await member.cancel_process(process.id)
         await running.line_with("process stopping")
         running.send(signal.SIGTERM)  # a second reason to stop
-        done = await process.wait(20)
+        done = await process.wait(60)
         assert state is done.state
         if func == "insist":
             assert ["1"] == done.output  # it was asked once

@@ -18,6 +18,7 @@ from runtimes.kubernetes.plugin import Kubernetes
 from runtimes.kubernetes.terms import name_of
 from tests.runtimes.kube_server import Cluster
 from tests.runtimes.test_slurm import Diary
+from tests.server.doors import until
 
 EXACT = """
 import json, os, sys
@@ -343,15 +344,20 @@ async def test_a_job_of_an_earlier_attempt_of_the_same_number_is_not_taken_for_o
     assert [name_of(process)] * 2 == cluster.created
 
 
-async def test_a_watch_that_is_too_old_is_begun_anew(kubernetes_with, command, job, diary, cluster):
+async def test_a_watch_that_is_too_old_is_begun_anew(
+    *, kubernetes_with, command, job, diary, cluster, tmp_path
+):
+    go = tmp_path / "go"
+    os.mkfifo(go)
     kubernetes = await kubernetes_with()
-    process = command("import time; print('here', flush=True); time.sleep(1.5)")
-    running = asyncio.create_task(kubernetes.execute(process, job))
+    running = asyncio.create_task(kubernetes.execute(command(f"open({str(go)!r}).read()"), job))
     await diary.said("running")
     before = cluster.calls.count(("list", "jobs"))
     cluster.forget_history()
     async with cluster.changed:
         cluster.changed.notify_all()
+    await until(lambda: cluster.calls.count(("list", "jobs")) > before)
+    await asyncio.to_thread(go.write_text, "now")
     assert (await running).is_success
     assert before + 1 == cluster.calls.count(("list", "jobs"))
 

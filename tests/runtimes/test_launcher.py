@@ -17,6 +17,7 @@ from colonies.server.app import Server
 from tests.programs import ROOT, Program
 from tests.runtimes.conftest import COMMAND, passes_until
 from tests.server.doors import until
+from tests.server.leases import OVER
 
 FUNCTIONS = "tests.runtimes.functions"
 
@@ -25,7 +26,7 @@ async def test_it_lets_itself_in_works_and_leaves_on_sigterm(launch, member):
     async with launch("python", "--path", ROOT, "--slots", "2") as running:
         await running.line_with("runtime ready")
         process = await member.submit(f"{FUNCTIONS}:add", 1, 2, runtime_type="python")
-        assert ["3"] == (await process.wait(20)).output
+        assert ["3"] == (await process.wait(60)).output
         running.send(signal.SIGTERM)
         assert 0 == await running.finish()
 
@@ -47,7 +48,7 @@ async def test_it_waits_until_the_owner_has_let_it_in(launch, member, client, pe
         await owner.approve_runtime(identity)
         await running.line_with("runtime ready")
         assert ["hello"] == (
-            await (await member.submit("echo", "hello", runtime_type="shell")).wait(20)
+            await (await member.submit("echo", "hello", runtime_type="shell")).wait(60)
         ).output
 
 
@@ -106,25 +107,25 @@ async def test_a_bad_process_does_not_end_it(launch, member):
     async with launch("python", "--path", ROOT) as running:
         await running.line_with("runtime ready")
         for func in (f"{FUNCTIONS}:leave", "no.such:thing", f"{FUNCTIONS}:unspeakable"):
-            done = await (await member.submit(func, runtime_type="python")).wait(20)
+            done = await (await member.submit(func, runtime_type="python")).wait(60)
             assert State.FAILED is done.state
         good = await member.submit(f"{FUNCTIONS}:add", 1, runtime_type="python")
-        assert State.SUCCESS is (await good.wait(20)).state
+        assert State.SUCCESS is (await good.wait(60)).state
 
 
 async def test_what_the_hub_cannot_keep_ends_neither_it_nor_its_slot(launch, member):
     async with launch("python", "--path", ROOT, "--slots", "1") as running:
         await running.line_with("runtime ready")
         half = await member.submit(f"{FUNCTIONS}:half_a_character", runtime_type="python")
-        done = await half.wait(20)
+        done = await half.wait(60)
         assert (State.SUCCESS, ["?"]) == (done.state, done.output)
         for name in ("huge", "fail_hugely"):
             process = await member.submit(f"{FUNCTIONS}:{name}", 2_000_000, runtime_type="python")
-            done = await process.wait(20)
+            done = await process.wait(60)
             assert State.FAILED is done.state
             assert "was refused" in done.errors[0]
         good = await member.submit(f"{FUNCTIONS}:add", 1, runtime_type="python")
-        assert State.SUCCESS is (await good.wait(20)).state
+        assert State.SUCCESS is (await good.wait(60)).state
 
 
 async def test_what_runs_too_long_is_stopped_here_and_failed_by_the_hub(launch, member, server):
@@ -133,10 +134,10 @@ async def test_what_runs_too_long_is_stopped_here_and_failed_by_the_hub(launch, 
         process = await member.submit("sleep", 1000, runtime_type="shell", max_exec_time=1)
         await running.line_with("process stopped")
         await server.ticker.run_once()
-        done = await process.wait(20)
+        done = await process.wait(60)
         assert ["Maximum execution time limit exceeded"] == done.errors
         after = await member.submit("echo", "free again", runtime_type="shell")
-        assert ["free again"] == (await after.wait(20)).output
+        assert ["free again"] == (await after.wait(60)).output
 
 
 async def test_what_the_hub_takes_away_is_stopped(launch, member):
@@ -156,7 +157,7 @@ async def test_draining_finishes_what_runs_and_takes_nothing_more(launch, member
         await running.line_with("process started")
         running.send(signal.SIGTERM)
         assert 0 == await running.finish()
-        assert State.SUCCESS is (await first.wait(1)).state
+        assert State.SUCCESS is (await first.wait(60)).state
         assert State.WAITING is (await member.get_process(second.id)).state
 
 
@@ -180,7 +181,7 @@ async def test_it_outlives_the_hub_and_delivers_when_it_is_back(launch, member, 
         async with Server(again), connect(again, key=people.runtime) as back:
             assert State.SUCCESS is (await back.wait_for(process.id, 20)).state
             more = await back.submit("echo", "again", runtime_type="shell")
-            assert ["again"] == (await more.wait(20)).output
+            assert ["again"] == (await more.wait(60)).output
 
 
 @pytest.fixture
@@ -222,15 +223,18 @@ async def test_what_a_killed_runtime_was_running_goes_to_another(launch, member,
     assert done.attempt == done.retries + 1
 
 
-@pytest.mark.settings(tick=0.1)
+LOST = f"UPDATE processes SET leased_until = {OVER} WHERE state = 1 AND attempt = 1"
+
+
 async def test_who_was_stopped_beyond_the_lease_is_told_to_stop_and_lives_on(
-    launch, member, server, once
+    launch, member, server, once, db
 ):
+    """Its lease ends when we say so: until it is stopped, it has the process."""
     async with contextlib.AsyncExitStack() as stack:
         one = launch("shell", "--name", "one", "--heartbeat", "3600")
         stopped = await stack.enter_async_context(one)
         identity = re.search(r"[0-9a-f]{64}", await stopped.line_with("runtime ready"))[0]
-        process = await member.submit(str(once), runtime_type="shell", lease=1, max_retries=-1)
+        process = await member.submit(str(once), runtime_type="shell", max_retries=-1)
         await stopped.line_with("process started")
         other = await stack.enter_async_context(launch("shell", "--name", "two"))
         await other.line_with("runtime ready")
@@ -238,6 +242,8 @@ async def test_who_was_stopped_beyond_the_lease_is_told_to_stop_and_lives_on(
         stopped.send(signal.SIGSTOP)
 
         async def is_done():
+            async with db.transaction() as tx:  # what it said before it was stopped may renew it
+                await tx.run_script(LOST)
             return (await member.get_process(process.id)).state.is_final
 
         await passes_until(server, is_done)
@@ -247,7 +253,7 @@ async def test_who_was_stopped_beyond_the_lease_is_told_to_stop_and_lives_on(
         assert (State.SUCCESS, ["done"]) == (done.state, done.output)
         assert done.assigned_runtime_id != identity
         after = await member.submit("echo", "alive", runtime_ids=[identity])
-        assert ["alive"] == (await after.wait(20)).output
+        assert ["alive"] == (await after.wait(60)).output
 
 
 @pytest.mark.parametrize(
@@ -313,7 +319,7 @@ class Plugin(Runtime):
 async def test_a_plugin_of_somebody_else_comes_in_by_the_same_door(launch, member, site):
     async with launch("shout", **site(shout=SHOUT)) as running:
         await running.line_with("runtime ready")
-        done = await (await member.submit("say", "hello", runtime_type="shout")).wait(20)
+        done = await (await member.submit("say", "hello", runtime_type="shout")).wait(60)
         assert ["HELLO"] == done.output
         assert [("volume", "11")] == [(one.key, one.value) for one in done.attributes]
 
@@ -322,7 +328,7 @@ async def test_a_plugin_that_gives_no_outcome_fails_the_process_alone(launch, me
     async with launch("wrong", **site(wrong=WRONG)) as running:
         await running.line_with("runtime ready")
         for _ in range(2):
-            done = await (await member.submit("any", runtime_type="wrong")).wait(20)
+            done = await (await member.submit("any", runtime_type="wrong")).wait(60)
             assert ["the plugin gave str, expected an Outcome"] == done.errors
 
 

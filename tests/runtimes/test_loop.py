@@ -94,7 +94,7 @@ async def test_what_blocks_there_holds_up_nothing_here_and_can_be_abandoned():
     go = threading.Event()
 
     async def block():
-        go.wait(20)
+        go.wait(60)
 
     async with LoopThread("test", patience=0) as thread:
         task = asyncio.create_task(thread.run(block))

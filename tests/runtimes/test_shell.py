@@ -9,6 +9,7 @@ import pytest
 
 from colonies.core.process import encode_argument
 from runtimes.shell.plugin import Shell
+from tests.server.doors import LONG, until
 
 
 @pytest.fixture
@@ -32,10 +33,15 @@ async def gone(pid: int) -> bool:
     except ProcessLookupError:
         return True
     try:
-        ready, _, _ = await asyncio.to_thread(select.select, [handle], [], [], 10)
+        ready, _, _ = await asyncio.to_thread(select.select, [handle], [], [], LONG)
         return bool(ready)
     finally:
         os.close(handle)
+
+
+def count_files() -> int:
+    """Count what this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_standard_output_by_line_is_the_output(shell, job, process_of):
@@ -143,7 +149,7 @@ async def test_children_that_a_command_leaves_behind_are_ended_with_it(shell, jo
 async def test_who_leaves_the_group_with_the_pipes_is_neither_waited_for_nor_kept(
     shell, job, process_of
 ):
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = count_files()
     script = (
         "import subprocess; child = subprocess.Popen(['sleep', '1000'], start_new_session=True);"
         "print(child.pid)"
@@ -153,7 +159,6 @@ async def test_who_leaves_the_group_with_the_pipes_is_neither_waited_for_nor_kep
     try:
         assert outcome.is_success
         assert is_alive(pid)
-        await asyncio.sleep(0)  # closing is the loop's next act
-        assert before == len(list(Path("/proc/self/fd").iterdir()))
+        await until(lambda: count_files() <= before)
     finally:
         os.kill(pid, signal.SIGKILL)

@@ -62,13 +62,13 @@ async def test_it_runs_all_of_a_file_and_drains_them(supervise, roster, member, 
     async with supervise(roster(ONE + TWO)) as running:
         await ready(running, "one", "two")
         for kind in ("first", "second"):
-            done = await (await member.submit("echo", kind, runtime_type=kind)).wait(20)
+            done = await (await member.submit("echo", kind, runtime_type=kind)).wait(60)
             assert [kind] == done.output
         last = await member.submit("sleep", 1, runtime_type="first")
         await running.line_with("process started")
         running.send(signal.SIGTERM)
         assert 0 == await running.finish()
-    assert State.SUCCESS is (await last.wait(1)).state
+    assert State.SUCCESS is (await last.wait(60)).state
     assert 2 == len(Keychain(tmp_path / "keychain").list())
 
 
@@ -83,12 +83,12 @@ async def test_a_file_read_again_starts_drains_and_replaces(supervise, roster, m
         running.send(signal.SIGHUP)
         await running.line_with("file read")
         await ready(running, "three", "two")
-        assert State.SUCCESS is (await replaced.wait(1)).state
+        assert State.SUCCESS is (await replaced.wait(60)).state
         roster(ONE)
         running.send(signal.SIGHUP)
         for _ in range(2):
             await running.line_with("runtime stopped")
-        assert State.SUCCESS is (await kept.wait(20)).state
+        assert State.SUCCESS is (await kept.wait(60)).state
         assert not any('"name": "one"' in line and "drain" in line for line in running.lines)
 
 
@@ -99,7 +99,7 @@ async def test_a_wrong_file_changes_nothing(supervise, roster, member):
         running.send(signal.SIGHUP)
         line = await running.line_with("file refused")
         assert "runtimes.two.typ: there is no such key; did you mean type?" in line
-        done = await (await member.submit("echo", "on", runtime_type="first")).wait(20)
+        done = await (await member.submit("echo", "on", runtime_type="first")).wait(60)
         assert ["on"] == done.output
 
 
@@ -107,11 +107,11 @@ async def test_one_that_ends_is_started_again_and_the_others_go_on(supervise, ro
     async with supervise(roster(ONE + TWO)) as running:
         await ready(running, "one", "two")
         shell = await member.submit("sh", "-c", "echo $PPID", runtime_type="first")
-        os.kill(int((await shell.wait(20)).output[0]), signal.SIGKILL)
+        os.kill(int((await shell.wait(60)).output[0]), signal.SIGKILL)
         line = await running.line_with("runtime ended, starting it again")
         assert ("one", True) == (started(line), "exit code -9" in line)
         await ready(running, "one")
-        done = await (await member.submit("echo", "on", runtime_type="second")).wait(20)
+        done = await (await member.submit("echo", "on", runtime_type="second")).wait(60)
         assert ["on"] == done.output
 
 
@@ -132,7 +132,7 @@ def manager(tmp_path):
 
         async def next(self, *texts):
             loop = asyncio.get_running_loop()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while True:
                     lines = (await loop.sock_recv(listening, 4096)).decode().split("\n")
                     if all(text in lines for text in texts):

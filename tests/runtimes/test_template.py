@@ -52,7 +52,7 @@ async def test_it_runs_beside_ours(launch, member, tmp_path):
     async with launch("my-plugin", "--greeting", "hi", PYTHONPATH=str(folder)) as running:
         await running.line_with("runtime ready")
         process = await member.submit("greet", "you", runtime_type="my-plugin")
-        assert ["hi, you"] == (await process.wait(20)).output
+        assert ["hi, you"] == (await process.wait(60)).output
 
 
 def test_what_is_there_is_left_as_it_is(tmp_path):
