@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 30.0
+PATIENCE = 60.0
+"""Seconds that anything may take: a machine with much to do is no reason to fail."""
 
 
 class NotHere(Exception):

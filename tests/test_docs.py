@@ -118,7 +118,7 @@ async def test_the_plugin_of_the_docs_runs(server, colony, people, member, tmp_p
     async with Program(COMMAND, "shout", env=env) as running:
         await running.line_with("runtime ready")
         process = await member.submit("say", "hello", runtime_type="shout")
-        assert ["HELLO"] == (await process.wait(20)).output
+        assert ["HELLO"] == (await process.wait(60)).output
 
 
 def test_the_function_of_the_docs_is_given_what_it_says():

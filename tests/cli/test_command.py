@@ -239,7 +239,7 @@ async def test_no_hub_is_one_line(shell, silent):
 async def test_ctrl_c_is_quiet(shell, silent):
     port, came = silent
     async with shell.started("--port", str(port), "colony", "ls") as process:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await came.wait()
         ran = await stop(process, signal.SIGINT)
     assert (ran.status, ran.out, ran.err) == (130, "", "")

@@ -176,5 +176,5 @@ async def test_two_hubs_show_the_same(shell, settings, process, say, member):
             assert await following.stdout.readline() == b"one\n"
             await until(lambda: second.news.is_wanted)
             await say("two\n")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert await following.stdout.readline() == b"two\n"

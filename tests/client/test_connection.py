@@ -24,8 +24,8 @@ from colonies.core.identity import PrivateKey
 from colonies.core.process import Held, State
 from colonies.server.app import Server
 from tests.conftest import held
+from tests.server.doors import LONG
 
-LONG = 20.0
 KEY = PrivateKey(f"{1:064x}")
 
 
@@ -36,7 +36,7 @@ async def test_calls_in_flight_are_answered_each_by_its_own_reply(client, colony
 
 
 async def test_a_long_poll_holds_up_no_other_call(member):
-    waiting = asyncio.ensure_future(member.assign_process(timeout=20))
+    waiting = asyncio.ensure_future(member.assign_process(timeout=60))
     process = await member.submit("work", runtime_type="cli")
     assert (await waiting).process_id == process.id
 
@@ -95,7 +95,7 @@ async def test_waiting_for_a_process_that_is_deleted_ends(member):
     async with await member.subscribe_process(submitted.id) as changes:
         await member.delete_process(submitted.id)
         with pytest.raises(NotFound):
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(LONG):
                 await anext(changes)
 
 
@@ -157,7 +157,7 @@ async def test_a_hub_that_is_silent_is_given_up_on(settings, http):
 )
 async def test_what_is_no_hub_is_a_lost_connection(settings, http, answer):
     async with raw_server(answer) as port:
-        there = replace(settings, server_port=port, timeout=5)
+        there = replace(settings, server_port=port)
         async with connect(there, key=KEY, http=http) as colonies:
             with pytest.raises(ConnectionLost):
                 await colonies.get_caller()
@@ -272,7 +272,7 @@ async def test_a_socket_lost_right_after_the_answer_is_subscribed_again(settings
         port = server.sockets[0].getsockname()[1]
         async with connect(replace(settings, server_port=port), key=KEY) as colonies:
             await colonies.subscribe_processes("cli", states=[State.WAITING])
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(LONG):
                 await again.wait()
     assert asked == ["subscribeprocessesmsg"] * 2
 
@@ -280,7 +280,7 @@ async def test_a_socket_lost_right_after_the_answer_is_subscribed_again(settings
 async def test_closing_twice_is_fine_and_ends_everything(client, member):
     changes = await member.subscribe_processes("cli", states=[State.WAITING])
     waiting = asyncio.ensure_future(anext(changes))
-    polling = asyncio.ensure_future(member.assign_process(timeout=20))
+    polling = asyncio.ensure_future(member.assign_process(timeout=60))
     await member.get_caller()
     await client.close()
     await client.close()
@@ -299,7 +299,7 @@ async def test_a_subscription_that_was_closed_is_closed_on_the_hub(member, serve
 
 
 async def test_a_cancelled_call_leaves_the_socket_usable(member):
-    task = asyncio.ensure_future(member.assign_process(timeout=20))
+    task = asyncio.ensure_future(member.assign_process(timeout=60))
     await member.get_caller()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

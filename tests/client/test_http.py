@@ -25,7 +25,7 @@ async def test_the_life_of_a_process(worker):
     assert (process.spec.args, process.spec.kwargs) == (["1", '"2"'], {"c": "[3]"})
     attribute = await worker.add_attribute(process.process_id, "key", "välue")
     assert await worker.get_attribute(attribute.attribute_id) == attribute
-    waiting = asyncio.ensure_future(submitted.wait(10))
+    waiting = asyncio.ensure_future(submitted.wait(60))
     await worker.close_successful(process.process_id, ["6"])
     done = await waiting
     assert (done.state, result_of(done)) == (State.SUCCESS, 6)
@@ -36,7 +36,7 @@ async def test_the_life_of_a_process(worker):
 
 
 async def test_a_long_poll(worker, server):
-    waiting = asyncio.ensure_future(worker.assign_process(timeout=20))
+    waiting = asyncio.ensure_future(worker.assign_process(timeout=60))
     submitted = await worker.submit("work", runtime_type="cli")
     assert (await waiting).process_id == submitted.id
     with pytest.raises(NothingToAssign):
@@ -45,8 +45,8 @@ async def test_a_long_poll(worker, server):
 
 async def test_many_long_polls_hold_up_no_other_call(worker, server):
     """There may be more of them than a pool has threads."""
-    waiting = [asyncio.ensure_future(worker.assign_process(timeout=5)) for _ in range(40)]
-    async with asyncio.timeout(4):
+    waiting = [asyncio.ensure_future(worker.assign_process(timeout=60)) for _ in range(40)]
+    async with asyncio.timeout(30):  # the polls would last longer
         await worker.get_caller()
         for _ in waiting:
             await worker.submit("work", runtime_type="cli")
@@ -57,7 +57,7 @@ async def test_waiting_for_a_process_that_failed(worker):
     submitted = await worker.submit("work", runtime_type="cli")
     await worker.assign_process(timeout=-1)
     await worker.close_failed(submitted.id, ["why"])
-    done = await submitted.wait(10)
+    done = await submitted.wait(60)
     assert (done.state, done.errors) == (State.FAILED, ["why"])
 
 

@@ -30,7 +30,7 @@ from colonies.core.errors import (
 from colonies.core.identity import PrivateKey
 from colonies.core.process import Process, State
 from colonies.server.app import Server
-from tests.server.doors import until
+from tests.server.doors import LONG, until
 
 KEY = PrivateKey(f"{1:064x}")
 AWAY = [ConnectionLost("gone"), DeadlineExceeded("silent"), Unavailable("stopping")]
@@ -78,12 +78,14 @@ class TestInsist:
             await try_it(work)
         assert len(work.left) == 1
 
-    async def test_at_the_deadline_it_gives_up_with_the_last_error(self):
+    async def test_at_the_deadline_it_gives_up_with_the_last_error(self, monkeypatch):
+        monkeypatch.setattr("colonies.client.insistence.FIRST_PAUSE", 0.01)
+        monkeypatch.setattr("colonies.client.insistence.LONGEST_PAUSE", 0.1)
         work = Work(*[ConnectionLost("first")] * 2, *[Unavailable("last")] * 99)
         with pytest.raises(Unavailable, match="last"):
             await try_it(work, 1.0)
-        assert 2 < len(work.left) < 9
-        assert all(0 < left <= 1.0 for left in work.left)
+        assert len(work.left) > 2
+        assert all(left <= 1.0 for left in work.left)
 
     @pytest.mark.parametrize("error", AWAY)
     async def test_without_hope_it_gives_up_at_once(self, error):
@@ -177,10 +179,10 @@ class TestTries:
         async with asking(settings, answer, http=http, try_timeout=0.2) as (colonies, heard):
             for _ in range(2):
                 assert (await colonies.cancel_process("p")).process_id == "p"
-        first, *rest = heard
-        assert len(rest) == 3
-        assert len(set(rest)) == 1
-        assert first != rest[0]
+        # On a slow machine the first may have been asked again, too.
+        assert len(heard) >= 4
+        assert len(set(heard)) == 2
+        assert list(heard) == sorted(heard, key=[*dict.fromkeys(heard)].index)
         assert all(len(request) == 22 for _, request in heard)
 
     async def test_a_hub_that_cannot_serve_is_asked_again(self, settings, http):
@@ -203,17 +205,24 @@ class TestTries:
         assert len(heard) == 2
 
     async def test_it_gives_up_when_its_time_is_over(self, settings, http):
-        def answer(number: int) -> Reply | None:
-            return None if number > 1 else PROCESS
+        is_silent = False
+
+        def answer(_number: int) -> Reply | None:
+            return None if is_silent else PROCESS
 
         limits = {"timeout": 1.0, "try_timeout": 0.2}
         async with asking(settings, answer, http=http, **limits) as (colonies, heard):
-            await colonies.get_process("p")
+            async with asyncio.timeout(LONG):
+                with contextlib.suppress(DeadlineExceeded):  # a machine may be as slow as that
+                    while not await colonies.get_process("p"):
+                        pass
+            is_silent = True
+            heard.clear()
             began = asyncio.get_running_loop().time()
             with pytest.raises(DeadlineExceeded):
                 await colonies.get_process("p")
-            assert 0.5 < asyncio.get_running_loop().time() - began < 3
-        assert len(heard) > 2
+            assert asyncio.get_running_loop().time() - began > 0.5
+        assert len(set(heard)) == 1
 
     async def test_a_hub_that_has_never_served_is_asked_once(self, settings, http):
         def answer(_number: int) -> Reply:
@@ -240,7 +249,7 @@ class TestTries:
             await until(lambda: len(heard) == 2)
             await colonies.close()
             with pytest.raises(ConnectionLost):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(LONG):
                     await waiting
         assert len(heard) == 2
 
@@ -307,7 +316,7 @@ class TestRestart:
 
         async def work(number: int) -> str:
             process = await colonies.submit("f", str(number), runtime_type="cli")
-            taken = await colonies.assign_process(timeout=20)
+            taken = await colonies.assign_process(timeout=60)
             await colonies.close_successful(taken.process_id, attempt_token=taken.attempt_token)
             return process.id
 
@@ -323,7 +332,7 @@ class TestRestart:
 
     async def test_a_wait_for_work_goes_on(self, known, member, http):
         colonies, there = await known(http=http)
-        waiting = asyncio.ensure_future(colonies.assign_process(timeout=20))
+        waiting = asyncio.ensure_future(colonies.assign_process(timeout=60))
         for _ in range(2):
             async with Server(there) as hub:
                 await until(lambda hub=hub: bool(hub.hub.lines))

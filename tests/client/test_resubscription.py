@@ -12,8 +12,7 @@ from colonies.core.envelope import Envelope, Reply, error_reply, pack
 from colonies.core.errors import Conflict
 from colonies.core.identity import PrivateKey
 from colonies.core.process import Process, State
-
-SOON = 3.0
+from tests.server.doors import LONG
 
 
 class Hub:
@@ -53,7 +52,7 @@ async def test_a_subscription_under_way_is_not_made_again_with_those_that_were_l
     hub = Hub()
     async with serve(hub, "127.0.0.1", 0) as server:
         there = replace(settings, server_port=server.sockets[0].getsockname()[1])
-        async with connect(there, key=PrivateKey(f"{1:064x}")) as colonies, asyncio.timeout(SOON):
+        async with connect(there, key=PrivateKey(f"{1:064x}")) as colonies, asyncio.timeout(LONG):
             old = await colonies.subscribe_processes("old", states=[State.WAITING])
             while colonies._transport._websocket is not None:
                 await asyncio.sleep(0)

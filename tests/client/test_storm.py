@@ -55,7 +55,7 @@ async def test_all_runtimes_of_an_address_come_back_and_none_hears_of_it(
             await strangers.aclose()
             await until(lambda: len(second.hub.lines) == RUNTIMES, 60)
             submitted = [await members[0].submit("w", runtime_type="cli") for _ in range(RUNTIMES)]
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 given = await asyncio.gather(*(anext(work) for work in works))
             assert {one.process_id for one in given} == {one.id for one in submitted}
 

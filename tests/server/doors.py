@@ -19,7 +19,7 @@ from colonies.core.identity import PrivateKey
 from colonies.core.process import Process
 from colonies.server.app import Server
 
-LONG = 20.0
+LONG = 60.0
 """Seconds after which a test gives up on something that should have come at once."""
 
 

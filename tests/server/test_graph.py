@@ -245,7 +245,7 @@ async def test_a_child_that_can_start_wakes_whoever_waits_at_another_hub(
     await graph.take("a")
     async with Server(settings) as other, reaching(other, member.key) as there:
         await acquainted(server, other)
-        waiting = asyncio.ensure_future(there.assign_process(timeout=20))
+        waiting = asyncio.ensure_future(there.assign_process(timeout=60))
         await idle(other, 1)
         await graph.succeed("a", "x")
         b = await waiting

@@ -35,7 +35,7 @@ def subscribe(colony, people):
 
 
 def poll(member) -> asyncio.Task:
-    return asyncio.ensure_future(member.assign_process(timeout=20, leased=True))
+    return asyncio.ensure_future(member.assign_process(timeout=60, leased=True))
 
 
 def changes(statements: list[str]) -> list[str]:
@@ -159,7 +159,7 @@ class TestPushed:
                 await gone.vanish()
                 await noticed(server)
             process_id = await submitting
-        taken = await member.assign_process(timeout=20)
+        taken = await member.assign_process(timeout=60)
         assert (taken.process_id, taken.attempt) == (process_id, 2)
 
     async def test_a_submit_that_fails_takes_nobody_s_place(

@@ -10,9 +10,6 @@ from colonies.server.leader import Duty, Leader
 from tests.server.doors import until
 from tests.server.hubs import acquainted, terminate_session
 
-HANDOVER = 10.0
-"""Seconds after which somebody leads again: five at most, twice that where others work too."""
-
 
 def duty(work) -> Duty:
     return Duty("count", 0.0, work)
@@ -86,7 +83,7 @@ async def test_the_other_takes_over_when_the_leader_stops(settings, db, complain
             await acquainted(other, heir)
             await other.__aexit__(None, None, None)
             assert not other.leader.is_leading
-            await until(lambda: heir.leader.is_leading, HANDOVER)
+            await until(lambda: heir.leader.is_leading)
 
 
 async def test_a_leader_that_loses_its_connection_stops_at_once(settings, server, sql):
@@ -96,5 +93,5 @@ async def test_a_leader_that_loses_its_connection_stops_at_once(settings, server
         await terminate_session(sql, server)
         await until(lambda: not server.leader.is_leading)
         both = (server.leader, other.leader)
-        await until(lambda: any(one.is_leading for one in both), HANDOVER)
+        await until(lambda: any(one.is_leading for one in both))
         assert [one.is_leading for one in both].count(True) == 1

@@ -1,9 +1,11 @@
 """The long poll: woken by what it can have, and never the loss of a process."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
+from websockets.exceptions import ConnectionClosed
 
 from colonies.core.envelope import seal
 from colonies.core.errors import Forbidden, NothingToAssign
@@ -12,7 +14,7 @@ from colonies.core.process import Conditions, ProcessSpec
 from colonies.server import lifecycle
 from colonies.server.intent import NOBODYS
 from tests.conftest import add_runtime
-from tests.server.doors import blocked, idle, in_line, noticed, refused, send, talk, until
+from tests.server.doors import LONG, blocked, idle, in_line, noticed, refused, send, talk, until
 from tests.server.leases import submit
 
 SECONDS = 20
@@ -111,10 +113,17 @@ async def test_it_ends_with_nothing_after_its_time(server, member):
 @pytest.mark.settings(stranger_timeout=0.2)
 async def test_it_may_be_the_first_thing_a_socket_asks(server, colony, people):
     """And last longer than the time a socket has for its first message."""
-    async with talk(server) as fresh:
-        asked = {"colonyid": colony, "timeout": 1}
-        failure = await refused(fresh.ask("assignprocessmsg", asked, people.runtime))
-        assert isinstance(failure, NothingToAssign)
+    asked = {"colonyid": colony, "timeout": 1}
+
+    async def ask_first_of_all() -> None:
+        """On a slow machine it may be too late with it, and tries again."""
+        while True:
+            async with talk(server) as fresh:
+                with suppress(ConnectionClosed):
+                    await fresh.ask("assignprocessmsg", asked, people.runtime)
+
+    async with asyncio.timeout(LONG):
+        assert isinstance(await refused(ask_first_of_all()), NothingToAssign)
 
 
 async def test_a_socket_that_closes_takes_no_process_along(server, member, colony, people, fellow):
@@ -205,7 +214,7 @@ async def test_deleting_its_runtime_ends_it_with_403(server, member, owner, peop
 
 
 async def test_deleting_its_colony_ends_it_with_403(server, member, client, people, colony):
-    waiting = poll(member, 2)
+    waiting = poll(member)
     await idle(server, 1)
     await client.acting_as(people.server_owner).delete_colony(colony)
     with pytest.raises(Forbidden):
@@ -227,7 +236,7 @@ async def test_a_wake_up_that_went_astray_is_made_good_by_the_next_pass(
         server.db, type(spec)(conditions=type(spec.conditions)(**fields)), NOBODYS
     )
     await server.ticker.run_once()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONG):
         assert (await waiting).process_id == lost.process_id
 
 
@@ -254,5 +263,5 @@ async def test_who_takes_another_process_than_offered_passes_the_offer_on(server
     ]
     server.hub.publish([light, heavy])
     assert (await first).process_id == heavy.process_id
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONG):
         assert (await second).process_id == light.process_id

@@ -141,7 +141,7 @@ class TestLost:
     async def test_it_wakes_whoever_is_idle(self, server, member, fellow, lose):
         process_id = await submit(member)
         await take(member)
-        waiting = asyncio.ensure_future(fellow.assign_process(timeout=20))
+        waiting = asyncio.ensure_future(fellow.assign_process(timeout=60))
         await idle(server, 1)
         await lose()
         assert ((await waiting).process_id, (await waiting).attempt) == (process_id, 2)

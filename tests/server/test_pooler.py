@@ -40,7 +40,7 @@ async def work(client, count):
     """Submit, assign and close processes one after the other."""
     for _ in range(count):
         await client.submit("work", runtime_type="cli")
-        process = await client.assign_process(timeout=20)
+        process = await client.assign_process(timeout=60)
         await client.close_successful(process.process_id, attempt_token=process.attempt_token)
 
 
@@ -57,7 +57,7 @@ async def test_many_work_through_few_connections(log, server, member, people, sq
 
 async def test_hubs_hear_of_each_other_and_one_leads(server, second, there, member):
     await acquainted(server, second)
-    waiting = asyncio.ensure_future(there.assign_process(timeout=20))
+    waiting = asyncio.ensure_future(there.assign_process(timeout=60))
     await idle(second, 1)
     submitted = await member.submit("work", runtime_type="cli")
     assert (await waiting).process_id == submitted.id

@@ -296,7 +296,7 @@ class TestSignsOfLife:
             await idle(server, 1)
             await lapse()
             await server.ticker.run_once()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (await member.get_process(working.process_id)).state is State.WAITING:
                     await asyncio.sleep(0)
             after = await member.get_process(working.process_id)

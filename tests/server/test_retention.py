@@ -156,7 +156,7 @@ async def test_two_sweeps_at_once_share_the_work_and_wait_for_nobody(
 ):
     """One holds its batch in a transaction that has not ended while the other does the rest."""
     await ended(State.SUCCESS, 2, count=30)
-    other = Database(database_url, connections=1, timeout=5)
+    other = Database(database_url, connections=1)
     await other.open()
     async with db.transaction() as tx:
         assert await sweep(tx, A_DAY, metrics, batch=10)

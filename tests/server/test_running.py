@@ -61,7 +61,7 @@ class TestColony:
     async def test_who_is_held_up_has_the_room_at_once(self, server, member, fellow):
         taken = [await submit(member) and await take(member) for _ in range(2)]
         waiting = [await submit(member) for _ in range(2)]
-        polls = [asyncio.ensure_future(fellow.assign_process(timeout=20)) for _ in range(2)]
+        polls = [asyncio.ensure_future(fellow.assign_process(timeout=60)) for _ in range(2)]
         await idle(server, 2)
         await asyncio.gather(*(member.close_successful(one.process_id) for one in taken))
         assert {one.process_id for one in await asyncio.gather(*polls)} == set(waiting)
@@ -74,7 +74,7 @@ class TestColony:
         taken = [await submit(member) and await take(member) for _ in range(2)]
         typed = await submit(member, runtime_type="odd")
         addressed = await submit(member, runtime_type="", runtime_ids=[fellow.key.id])
-        polls = [asyncio.ensure_future(one.assign_process(timeout=20)) for one in (odd, fellow)]
+        polls = [asyncio.ensure_future(one.assign_process(timeout=60)) for one in (odd, fellow)]
         await idle(server, 2)
         for one in taken:
             await member.close_successful(one.process_id)
@@ -82,7 +82,7 @@ class TestColony:
 
     async def test_what_comes_while_somebody_is_idle_is_counted_too(self, server, member, fellow):
         taken = [await submit(member) and await take(member) for _ in range(2)]
-        poll = asyncio.ensure_future(fellow.assign_process(timeout=20))
+        poll = asyncio.ensure_future(fellow.assign_process(timeout=60))
         await idle(server, 1)
         third = await submit(member)
         assert (await member.get_colony_stats()).running_processes == 2
@@ -92,7 +92,7 @@ class TestColony:
     async def test_what_was_deleted_makes_room_too(self, server, member, fellow):
         taken = [await submit(member) and await take(member) for _ in range(2)]
         waiting = await submit(member)
-        poll = asyncio.ensure_future(fellow.assign_process(timeout=20))
+        poll = asyncio.ensure_future(fellow.assign_process(timeout=60))
         await idle(server, 1)
         await member.delete_process(taken[0].process_id)
         assert (await poll).process_id == waiting
@@ -102,7 +102,7 @@ class TestColony:
             await acquainted(server, other)
             taken = [await submit(member) and await take(member) for _ in range(2)]
             waiting = await submit(member)
-            poll = asyncio.ensure_future(there.assign_process(timeout=20))
+            poll = asyncio.ensure_future(there.assign_process(timeout=60))
             await idle(other, 1)
             await member.close_successful(taken[0].process_id)
             assert (await poll).process_id == waiting

@@ -132,7 +132,7 @@ async def test_one_colonys_calls_wait_for_each_other_and_not_anothers(
 
 @pytest.mark.settings(max_at_once=1)
 async def test_a_long_poll_keeps_nobody_out(server, member, fellow):
-    polling = asyncio.ensure_future(fellow.assign_process(timeout=20))
+    polling = asyncio.ensure_future(fellow.assign_process(timeout=60))
     await idle(server, 1)
     process_id = await submit(member)
     assert (await polling).process_id == process_id

@@ -29,7 +29,7 @@ class TestSubmit:
         assert [one.spec.func for one in taken] == names[:3]
 
     async def test_they_wake_as_many_as_they_are(self, server, member):
-        waiting = [asyncio.ensure_future(member.assign_process(timeout=20)) for _ in range(3)]
+        waiting = [asyncio.ensure_future(member.assign_process(timeout=60)) for _ in range(3)]
         await idle(server, 3)
         ids = await member.submit_processes(named("a", "b", "c"))
         assert {(await one).process_id for one in waiting} == set(ids)
