@@ -29,7 +29,7 @@ from tests.server.doors import LONG, noticed, until
 TRY = 0.3
 """Seconds after which a client asks again that would get no answer in any other way."""
 
-pytestmark = pytest.mark.settings(timeout=20.0)
+pytestmark = pytest.mark.settings(timeout=2 * LONG)
 
 
 async def subscribe_process(world: World) -> Story:
@@ -361,7 +361,7 @@ async def test_who_was_assigned_the_last_process_need_not_wait_for_another(world
     only = await world.submit()
     fault = proxy.reset_after_request("assignprocessmsg")
     async with asyncio.timeout(QUICKLY):
-        process = await world.faulty().assign_process(timeout=30)
+        process = await world.faulty().assign_process(timeout=600)
     await fault.struck()
     row = await world.row(only)
     assert (process.process_id, process.attempt, row["attempt"]) == (only, 1, 1)
@@ -372,10 +372,10 @@ async def test_a_wait_that_is_asked_for_twice_takes_one_wake_up(world, proxy):
     """What comes second goes to whoever waits beside."""
     fault = proxy.duplicate("assignprocessmsg")
     async with asyncio.timeout(QUICKLY), asyncio.TaskGroup() as group:
-        first = group.create_task(world.faulty().assign_process(timeout=30))
+        first = group.create_task(world.faulty().assign_process(timeout=600))
         await fault.struck()
         await noticed(world.server)
-        second = group.create_task(world.runtime.assign_process(timeout=30))
+        second = group.create_task(world.runtime.assign_process(timeout=600))
         await until(lambda: world.idle() >= 2)
         submitted = {await world.submit(), await world.submit()}
     assert {first.result().process_id, second.result().process_id} == submitted
