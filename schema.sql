@@ -94,15 +94,10 @@ CREATE TABLE processes (
     autovacuum_analyze_scale_factor = 0.05
 );
 
--- "What may this runtime have next?" (claim_oldest_processes)
+-- "What may this runtime have next?" (claim_oldest_processes; claim_latest_processes reads each
+-- priority from its end)
 CREATE INDEX processes_claimable
     ON processes (colony_id, runtime_type, priority DESC, submission_time)
-    WHERE state = 0 AND NOT wait_for_parents;
-
--- The same, the newest first (claim_latest_processes): read backwards, the index above would give
--- the lowest priority first. 12.4 ms became 0.5 at 50,000 waiting.
-CREATE INDEX processes_claimable_latest
-    ON processes (colony_id, runtime_type, priority DESC, submission_time DESC)
     WHERE state = 0 AND NOT wait_for_parents;
 
 -- "Does anything wait for this very runtime?" (claim_oldest_of_queue, claim_latest_of_queue)
@@ -275,21 +270,17 @@ CREATE TABLE generator_args (
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 -- What was asked lately, remembered in the statement that did it, so that the same request has no
--- second effect: it breaks the key, and everything its statement did is undone.
+-- second effect: it breaks the key, and everything its statement did is undone. The key is sixteen
+-- bytes made of the caller and the id of the request (server/intent.py): three rows of every process
+-- are here. There is no index by time: see delete_old_requests.
 CREATE TABLE requests (
-    caller     text NOT NULL,
-    request    text NOT NULL,
-    digest     text NOT NULL,
+    request    uuid NOT NULL,
+    digest     uuid NOT NULL,
     time       timestamptz NOT NULL,
     process_id text NOT NULL DEFAULT '',
     attempt    integer NOT NULL DEFAULT 0,
-    CONSTRAINT requests_pkey PRIMARY KEY (caller, request)
+    CONSTRAINT requests_pkey PRIMARY KEY (request)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
-
--- "What is old enough to be forgotten?" (delete_old_requests). Not a BRIN: its ranges never shrink,
--- so that when the space of the first ones was used again all were read for each batch. To forget
--- 100,000 of a million then took 2 to 8 s, by this 1 to 2 s however long it goes on.
-CREATE INDEX requests_by_time ON requests (time);
 
 -- The hubs that are alive, and for a minute those that were. The backend is that of the connection
 -- by which a hub listens; it also has the lock of the leader, if that hub leads.
@@ -306,4 +297,4 @@ CREATE TABLE hubs (
 
 -- One row: the number of the last migration that this database has seen.
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES (13);
+INSERT INTO schema_version VALUES (14);

@@ -78,7 +78,7 @@ class Queue(msgspec.Struct, frozen=True):
 
 def nobodys_twice() -> Intent:
     """Give an intention that is remembered, as those of native clients are."""
-    return Intent(RUNTIME.runtime_id, new_id(), "0" * 32)
+    return Intent.of(RUNTIME.runtime_id, new_id(), b"")
 
 
 @asynccontextmanager

@@ -6,14 +6,15 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
 from colonies.server.schema import schema_text
 from tests.test_sql import QUERIES
 
-ASKED = {"caller": "1" * 64, "request": "r1", "digest": "d"}
-ASKED |= {f"{name}s": [value] for name, value in ASKED.items()}
+ASKED: dict[str, Any] = {"caller": "1" * 64, "request": UUID(int=1), "digest": UUID(int=2)}
+ASKED |= {f"{name}s": [value] for name, value in ASKED.items()} | {"places": [1]}
 """What a statement remembers of who asked for it."""
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -102,8 +103,8 @@ async def full(full_url) -> AsyncIterator[asyncpg.Connection]:
         (
             "add_generator_args",
             {"generator_ids": ["g1", "g2"] * 50, "colony_ids": [COLONY] * 100, "args": ["a"] * 100,
-             "callers": ["x"] * 100, "requests": [str(n) for n in range(100)],
-             "digests": ["d"] * 100, "most_bytes": 9999, "more_bytes": 1},
+             "requests": [UUID(int=n) for n in range(100)],
+             "digests": [UUID(int=0)] * 100, "most_bytes": 9999, "more_bytes": 1},
             "generators_pkey", 4000,
         ),
         ("delete_generator", {"generator_id": "g7"}, "generators_pkey", 10),

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -89,7 +90,7 @@ class Dispatcher:
         self._settings = settings
         self._metrics = metrics
         # With whoever waits for the end of a request that was sent twice.
-        self._under_way: dict[tuple[str, str], list[asyncio.Future[None]]] = {}
+        self._under_way: dict[UUID, list[asyncio.Future[None]]] = {}
         # Looked up once, not with every message: it is a tenth of what the hub itself costs.
         self._log = logger.bind()
         self._seconds: dict[tuple[str, int], Histogram] = {}
@@ -150,8 +151,8 @@ class Dispatcher:
 
     async def _in_turn(self, rpc: Rpc, call: Call, msg: Request) -> Any:
         """Do what is asked; the same request, sent twice, is looked at one after the other."""
-        key = (call.intent.caller, call.intent.request)
-        if not call.intent.request:
+        key = call.intent.key
+        if key is None:
             return await self._do(rpc, call, msg)
         while (twins := self._under_way.get(key)) is not None:
             twins.append(asyncio.get_running_loop().create_future())

@@ -12,7 +12,10 @@ from colonies.server.quota import Quotas
 from colonies.settings import Settings
 
 FORGET_PERIOD = 60.0
-"""Seconds from one search for old requests, or processes, to the next."""
+"""Seconds from one search for old processes to the next."""
+
+REQUESTS_PERIOD = 600.0
+"""The same for old requests: all that are remembered are read for it."""
 
 REQUESTS_KEPT = 3600.0
 """Seconds that a request is remembered: far longer than anybody goes on repeating it."""
@@ -38,7 +41,7 @@ def duties(
         Duty("generators", settings.tick, use_generators),
         Duty(
             "forget requests",
-            FORGET_PERIOD,
+            REQUESTS_PERIOD,
             lambda: lifecycle.forget_requests(db, age=REQUESTS_KEPT),
         ),
         Duty("sweep", FORGET_PERIOD, lambda: retention.sweep_all(db, keep, metrics)),

@@ -62,6 +62,10 @@ _FAILURES = (
     asyncpg.InternalClientError,
 )
 
+# After each checkpoint every page is logged whole once more. It takes more disk, and after a crash
+# the server has more to read before it is back.
+RARE_CHECKPOINTS = ("max_wal_size=2GB", "checkpoint_timeout=15min")
+
 logger = structlog.get_logger()
 
 
@@ -184,6 +188,7 @@ class EmbeddedPostgres:
 
     def _launch(self, programs: Programs) -> subprocess.Popen[bytes]:
         settings = ["listen_addresses=", "port=5432", "dynamic_shared_memory_type=mmap", "jit=off"]
+        settings += RARE_CHECKPOINTS
         durable = ("fsync", "full_page_writes", "synchronous_commit")
         settings += [] if self._fsync else [f"{name}=off" for name in durable]
         options = [word for setting in settings for word in ("-c", setting)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-from typing import Any
+from hashlib import blake2b, sha256
+from typing import Any, Self
+from uuid import UUID
 
 import msgspec
 
@@ -11,23 +12,35 @@ from colonies.core import wire
 from colonies.core.errors import Conflict
 from colonies.server.db import Statements
 
-DIGEST_BYTES = 16
+ID_BYTES = 16
+"""Of a key or a digest: what PostgreSQL keeps as a uuid."""
 
 
 class Intent(msgspec.Struct, frozen=True):
     """A caller's intention; without a ``request`` id, nothing is remembered of it.
 
-    The names are those of the parameters by which a statement remembers it.
+    The ``key`` is that of the caller and the request, the ``digest`` that of what was asked for.
     """
 
-    caller: str = ""
     request: str = ""
-    digest: str = ""
+    key: UUID | None = None
+    digest: UUID | None = None
+
+    @classmethod
+    def of(cls, caller: str, request: str, content: bytes) -> Self:
+        """Give the intention of a caller who asks for something by the id of a request."""
+        digest = UUID(bytes=blake2b(content, digest_size=ID_BYTES).digest())
+        return cls(request, key_of(caller, request), digest)
 
     @property
-    def parameters(self) -> dict[str, str]:
+    def parameters(self) -> dict[str, UUID | None]:
         """Give the parameters of a statement that remembers it."""
-        return msgspec.structs.asdict(self)
+        return {"request": self.key, "digest": self.digest}
+
+
+def key_of(caller: str, request: str) -> UUID:
+    """Give what a request is remembered by. Migration 0014 makes the same of the same."""
+    return UUID(bytes=sha256(f"{caller}:{request}".encode()).digest()[:ID_BYTES])
 
 
 NOBODYS = Intent()
@@ -44,7 +57,7 @@ def intent_of(caller: str, request: str, payload_type: str, msg: Any) -> Intent:
     if hasattr(msg, "timeout"):
         msg = msgspec.structs.replace(msg, timeout=0)
     content = payload_type.encode() + wire.encode(msg)
-    return Intent(caller, request, blake2b(content, digest_size=DIGEST_BYTES).hexdigest())
+    return Intent.of(caller, request, content)
 
 
 class Submitter(msgspec.Struct, frozen=True):
@@ -68,7 +81,7 @@ NOBODY = Submitter()
 class Seen(msgspec.Struct, frozen=True):
     """What is remembered of a request that was done."""
 
-    digest: str
+    digest: UUID
     process_id: str = ""
     attempt: int = 0
 
@@ -77,7 +90,7 @@ async def recall(db: Statements, intent: Intent) -> Seen | None:
     """Give what is remembered of a request, if anything; raise Conflict if it was another one."""
     if not intent.request:
         return None
-    seen = await db.fetch_maybe(Seen, "get_request", caller=intent.caller, request=intent.request)
+    seen = await db.fetch_maybe(Seen, "get_request", request=intent.key)
     if seen and seen.digest != intent.digest:
         raise Conflict("sec.req: was used for another request", field="sec.req")
     return seen

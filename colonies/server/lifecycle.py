@@ -40,7 +40,8 @@ from colonies.server.running import UNLIMITED, Limits, claim_alone, claim_within
 EXPIRY_BATCH = 500
 """Rows that one statement of the deadline pass changes; more take further statements."""
 
-FORGET_BATCH = 5000
+FORGET_PAGES = 64
+"""Pages of the table that one statement looks at for old requests: some 5,000 of them."""
 
 
 async def submit(
@@ -169,8 +170,7 @@ async def forget_assigned(db: Statements, seen: Seen, intent: Intent) -> None:
     """Forget what a request was assigned, so that it can be assigned something else."""
     await db.execute(
         "delete_request",
-        caller=intent.caller,
-        request=intent.request,
+        request=intent.key,
         process_id=seen.process_id,
         attempt=seen.attempt,
     )
@@ -349,11 +349,12 @@ async def expire(
 
 
 async def forget_requests(db: Statements, *, age: float) -> None:
-    """Forget requests from more than ``age`` seconds ago."""
-    while (
-        len(await db.fetch_rows("delete_old_requests", age=age, count=FORGET_BATCH)) >= FORGET_BATCH
-    ):
-        continue
+    """Forget requests from more than ``age`` seconds ago, by reading all that are remembered."""
+    pages = await db.fetch_value("get_request_pages")
+    for first in range(0, pages, FORGET_PAGES):
+        await db.execute(
+            "delete_old_requests", first_page=first, end_page=first + FORGET_PAGES, age=age
+        )
 
 
 async def delete(db: Database, process: Process, intent: Intent) -> None:

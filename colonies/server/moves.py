@@ -15,7 +15,7 @@ from colonies.core.attribute import Attribute
 from colonies.core.process import USUAL_LEASE, Conditions, Process, ProcessSpec, State
 from colonies.server.db import Statements
 from colonies.server.intent import NOBODY, NOBODYS, Intent, Submitter
-from colonies.server.queue import Bookmarks, Queue
+from colonies.server.queue import FRONT, Bookmarks, Position, Queue
 
 
 class Planned(msgspec.Struct, frozen=True, gc=False):
@@ -158,7 +158,7 @@ async def _submit(
         env_colony_ids=[attribute.target_colony_id for attribute in environment],
         **spec_columns([one.spec for one in planned]),
         **environment_columns(environment),
-        **_intents(each.intent for each in asked for _ in each.planned),
+        **_placed(each.intent for each in asked for _ in each.planned),
         **(_terms([promised.get(one.process_id) for one in planned]) if promised else {}),
     )
 
@@ -197,7 +197,7 @@ def _terms(takers: Sequence[Taker | None]) -> dict[str, Any]:
         "takers": [one.runtime_id for one in terms],
         "are_leased": [one.is_leased for one in terms],
         "pushed_over": [one.pushed_over for one in terms],
-        "assign_requests": [one.intent.request for one in terms],
+        "assign_requests": [one.intent.key for one in terms],
         "assign_digests": [one.intent.digest for one in terms],
     }
 
@@ -213,14 +213,10 @@ async def claim_from(
         placed = await _claim(db, "claim_latest_of_queue", asked, queue)
     else:
         with bookmarks.look(queue) as look:
-            placed = await _claim(
-                db,
-                "claim_oldest_of_queue",
-                asked,
-                queue,
-                priority=-look.begin[0],
-                submission_time=look.begin[1],
-            )
+            placed = await _claim_oldest(db, asked, queue, look.begin)
+            if look.begin != FRONT and not any(process.process_id for _, process in placed):
+                look.restart()
+                placed = await _claim_oldest(db, asked, queue, FRONT)
             look.end_after(process for _, process in placed if process.process_id)
     claimed: list[list[Process] | None] = [[] for _ in asked]
     for place, process in placed:
@@ -230,6 +226,13 @@ async def claim_from(
         else:
             claimed[place - 1] = None
     return claimed
+
+
+async def _claim_oldest(
+    db: Statements, asked: Sequence[Claim], queue: Queue, begin: Position
+) -> list[tuple[int, Process]]:
+    name = "claim_oldest_of_queue"
+    return await _claim(db, name, asked, queue, priority=-begin[0], submission_time=begin[1])
 
 
 async def _claim(
@@ -243,11 +246,12 @@ async def _claim(
         cores=queue.cores,
         mem=queue.mem,
         gpus=queue.gpus,
+        askers=list({one.runtime_id for one in asked}),
         runtime_ids=[one.runtime_id for one in asked],
         counts=[one.count for one in asked],
         are_leased=[one.is_leased for one in asked],
         pushed_over=[one.pushed_over for one in asked],
-        **_intents(one.intent for one in asked),
+        **_placed(one.intent for one in asked),
         **begin,
     )
 
@@ -287,7 +291,7 @@ async def close_all(
             outputs=[_json(one.output) for one in endings],
             errors=[_json(one.errors) for one in endings],
             of_graphs=of_graphs,
-            **_intents(one.intent for one in endings),
+            **_placed(one.intent for one in endings),
         )
         for row, process in placed:
             closed[rows[row - 1][0]] = process
@@ -308,11 +312,12 @@ def apart(process_ids: Sequence[str]) -> Iterator[list[int]]:
         left = [place for place in left if place not in taken]
 
 
-def _intents(intents: Iterable[Intent]) -> dict[str, list[str]]:
+def _placed(intents: Iterable[Intent]) -> dict[str, Iterable[Any]]:
+    """Give what is remembered of each item as columns, and its place among them."""
     every = list(intents)
     return {
-        "callers": [one.caller for one in every],
-        "requests": [one.request for one in every],
+        "places": range(1, len(every) + 1),
+        "requests": [one.key for one in every],
         "digests": [one.digest for one in every],
     }
 

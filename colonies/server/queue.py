@@ -63,6 +63,10 @@ class Look:
     unseen: list[Position] = field(default_factory=list)
     end: Position | None = None
 
+    def restart(self) -> None:
+        """Begin at the front, as nothing was found behind the bookmark."""
+        self.begin = FRONT
+
     def end_after(self, claimed: Iterable[Process]) -> None:
         """Note what was claimed."""
         self.end = max(map(_position_of, claimed), default=None)
@@ -99,6 +103,8 @@ class Bookmarks:
             if look.end is not None:
                 bookmark.position = min([look.end, *look.unseen])
                 line.bookmarks[queue] = bookmark
+            elif look.begin == FRONT:
+                line.bookmarks.pop(queue, None)
         finally:
             line.looks.discard(look)
 

@@ -11,7 +11,7 @@ from colonies.core.generator import Generator
 from colonies.core.wire import ZERO_TIME
 from colonies.server import generator as packing
 from colonies.server.generator import Packing
-from colonies.server.intent import Intent
+from colonies.server.intent import NOBODYS, Intent
 from tests.server.doors import until
 from tests.server.recurring import ONE, graphs, use, workflow_text
 
@@ -152,7 +152,12 @@ async def test_the_same_request_twice_in_one_statement_is_packed_once(server, me
     """A hub lets one wait for the other; the statement does not rely on it."""
     generator = await member.add_generator(new)
     packings = [
-        Packing(new.colony_id, generator.generator_id, arg, Intent("me", request, "digest"))
+        Packing(
+            new.colony_id,
+            generator.generator_id,
+            arg,
+            Intent.of("me", request, b"") if request else NOBODYS,
+        )
         for arg, request in (("a", "1"), ("b", "2"), ("a", "1"), ("c", ""), ("c", ""))
     ]
     said = await asyncio.gather(

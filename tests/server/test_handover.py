@@ -196,12 +196,12 @@ class TestPolled:
 
     async def test_the_same_request_is_given_the_same(self, server, member, sql):
         runtime = await member.get_runtime(member.key.id)
-        terms = Claim(
-            runtime.runtime_id, 1, is_leased=True, pushed_over="", intent=Intent("me", "r", "d")
-        )
+        again = Intent.of(runtime.runtime_id, "r", b"d")
+        terms = Claim(runtime.runtime_id, 1, is_leased=True, pushed_over="", intent=again)
         await sql.execute(
-            "INSERT INTO requests (caller, request, digest, time) VALUES ($1, 'r', 'd', now())",
-            runtime.runtime_id,
+            "INSERT INTO requests (request, digest, time) VALUES ($1, $2, now())",
+            again.key,
+            again.digest,
         )
         with server.hub.lines.waiting(runtime, terms) as waiter:
             server.hub.lines.line_up(waiter)

@@ -8,7 +8,7 @@ from colonies.core.errors import Conflict
 from colonies.core.process import Conditions, Process, ProcessSpec, State
 from colonies.server import lifecycle
 from colonies.server.db import Database
-from colonies.server.intent import NOBODYS, Intent
+from colonies.server.intent import NOBODYS, Intent, Seen, recall
 from tests.server.leases import row, submit
 
 
@@ -39,13 +39,13 @@ class TestSubmit:
         assert times == sorted(set(times))
 
     async def test_one_that_was_asked_before_is_left_out(self, server, colony, sql):
-        again = Intent("me", "r", "d")
+        again = Intent.of("me", "r", b"d")
         first = await lifecycle.submit(server.db, spec(colony), again)
         results = await together(
             server,
             lifecycle.submit(server.db, spec(colony, env={"A": "B"}), again),
-            *(lifecycle.submit(server.db, spec(colony), Intent("me", f"{n}", "d")) for n in "12"),
-            lifecycle.submit(server.db, spec(colony), Intent("me", "1", "other")),
+            *(lifecycle.submit(server.db, spec(colony), Intent.of("me", n, b"d")) for n in "12"),
+            lifecycle.submit(server.db, spec(colony), Intent.of("me", "1", b"other")),
         )
         kinds = [type(result) for result in results]
         assert kinds == [Conflict, type(first), type(first), Conflict]
@@ -125,17 +125,25 @@ class TestClaim:
     async def test_a_request_that_was_done_takes_nothing(self, server, member):
         ids = [await submit(member) for _ in range(3)]
         runtime = await member.get_runtime(member.key.id)
-        again = Intent(member.key.id, "r", "d")
+        again = Intent.of(member.key.id, "r", b"d")
         (first,) = await lifecycle.claim(server.db, runtime, server.hub.bookmarks, intent=again)
         results = await together(
             server,
             lifecycle.claim(server.db, runtime, server.hub.bookmarks, intent=again),
             lifecycle.claim(
-                server.db, runtime, server.hub.bookmarks, intent=Intent(member.key.id, "s", "d")
+                server.db, runtime, server.hub.bookmarks, intent=Intent.of(member.key.id, "s", b"d")
             ),
         )
         assert [[one.process_id for one in mine] for mine in results] == [[], [ids[1]]]
         assert first.process_id == ids[0]
+
+    async def test_a_request_for_several_is_remembered_with_the_first(self, server, member):
+        ids = [await submit(member) for _ in range(3)]
+        runtime = await member.get_runtime(member.key.id)
+        one = Intent.of(member.key.id, "r", b"d")
+        given = await lifecycle.claim(server.db, runtime, server.hub.bookmarks, count=3, intent=one)
+        assert [process.process_id for process in given] == ids
+        assert await recall(server.db, one) == Seen(one.digest, ids[0], 1)
 
     async def test_figures_and_types_keep_queues_apart(self, server, member, statements):
         await submit(member, runtime_type="other")

@@ -53,7 +53,7 @@ BUSY = """
 
 
 async def add_colony(db):
-    facts = {"caller": COLONY, "request": "", "digest": ""}
+    facts = {"request": None, "digest": None}
     await db.execute("add_colony", colony_id=COLONY, name="ours", **facts)
 
 

@@ -11,6 +11,7 @@ from colonies.core.function import Function
 from colonies.core.generator import Generator
 from colonies.core.process import Process
 from colonies.server.app import Server, make_table
+from colonies.server.intent import key_of
 from colonies.server.query import load_queries
 from tests.conftest import held
 from tests.server.leases import submit, take
@@ -335,7 +336,7 @@ def test_every_statement_that_changes_something_remembers_the_request_or_is_nobo
     assert remembering == {name for names in STATEMENTS.values() for name in names}
     for name in remembering:
         parameters = set(load_queries()[name].parameters)
-        assert {"caller", "request", "digest"} <= {each.removesuffix("s") for each in parameters}
+        assert {"request", "digest"} <= {each.removesuffix("s") for each in parameters}
 
 
 async def test_a_read_is_answered_anew_each_time(server, world, member, sql):
@@ -343,7 +344,8 @@ async def test_a_read_is_answered_anew_each_time(server, world, member, sql):
     first = await by_api(server, one)
     await member.cancel_process(world.waiting)
     assert content(await by_api(server, one)) != content(first)
-    assert await sql.fetchval("SELECT count(*) FROM requests WHERE request = $1", one.req) == 0
+    key = key_of(one.key.id, one.req)
+    assert await sql.fetchval("SELECT count(*) FROM requests WHERE request = $1", key) == 0
 
 
 async def test_a_renewal_again_renews_again(server, world, lapse, sql):

@@ -1,6 +1,7 @@
 """Requests whose ids are wrong, somebody else's, used up, or too old."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
@@ -9,16 +10,23 @@ from colonies.core.errors import AlreadyExists, Conflict, Forbidden, Malformed, 
 from colonies.core.process import State
 from colonies.server import lifecycle
 from colonies.server.duties import REQUESTS_KEPT
+from colonies.server.intent import key_of
 from tests.conftest import add_runtime
 from tests.server.doors import failure_of, post, refused, until
 from tests.server.leases import submit, take
 from tests.server.repeats import ask, asked, by_api, by_ws, content, everything
+
+AGE = "UPDATE requests SET time = now() - make_interval(secs => $1) WHERE request = $2"
 
 
 def submission(colony, key, req="", **spec):
     conditions = {"colonyid": colony, "runtimetype": "cli"}
     fields = {"spec": {"func": "f", "conditions": conditions} | spec}
     return asked("submitprocessespecmsg", fields, key, req)
+
+
+async def remembered(sql) -> set[UUID]:
+    return {row["request"] for row in await sql.fetch("SELECT request FROM requests")}
 
 
 @pytest.fixture
@@ -170,10 +178,10 @@ class TestMalformed:
     ):
         fields = submission(colony, people.runtime).fields | {"sec": sec}
         sealed = seal("submitprocessespecmsg", fields, people.runtime)
+        known = await remembered(sql)
         replies = [(await post(server, sealed))[1] for _ in range(3)]
         assert len({content(reply) for reply in replies}) == 3
-        known = "SELECT count(*) FROM requests WHERE caller = $1"
-        assert await sql.fetchval(known, people.runtime.id) == 0
+        assert await remembered(sql) == known
 
 
 class TestFailed:
@@ -224,43 +232,41 @@ class TestForgotten:
     @pytest.fixture(autouse=True)
     async def aged(self, server, people, colony, sql):
         """Seven old requests and two that are not: fifty-nine minutes, and now."""
+        await sql.execute("DELETE FROM requests")
         requests = [submission(colony, people.runtime, f"r{number}") for number in range(9)]
         for one in requests:
             await ask(server, one)
         for one, minutes in zip(requests, [61] * 7 + [59, 0], strict=True):
-            text = "UPDATE requests SET time = now() - $1 * interval '1 min' WHERE request = $2"
-            await sql.execute(text, minutes, one.req)
+            await sql.execute(AGE, minutes * 60.0, key_of(one.key.id, one.req))
+        await sql.execute(
+            "INSERT INTO requests (request, digest, time) "
+            "SELECT gen_random_uuid(), gen_random_uuid(), now() - interval '61 min' "
+            "FROM generate_series(1, 1000)"
+        )
         return requests
 
-    async def remembered(self, sql, caller) -> list[str]:
-        text = "SELECT request FROM requests WHERE caller = $1 ORDER BY request"
-        return [row["request"] for row in await sql.fetch(text, caller)]
-
-    @pytest.mark.parametrize("batch", [1, 2, 7, 5000])
-    async def test_they_go_in_batches_and_younger_ones_stay(
-        self, *, server, aged, people, sql, monkeypatch, batch
+    @pytest.mark.parametrize("pages", [1, 3, 64])
+    async def test_they_go_some_pages_at_a_time_and_younger_ones_stay(
+        self, *, server, aged, sql, monkeypatch, pages
     ):
-        monkeypatch.setattr(lifecycle, "FORGET_BATCH", batch)
+        monkeypatch.setattr(lifecycle, "FORGET_PAGES", pages)
         await lifecycle.forget_requests(server.db, age=REQUESTS_KEPT)
-        assert await self.remembered(sql, people.runtime.id) == ["r7", "r8"]
+        assert await remembered(sql) == {key_of(one.key.id, one.req) for one in aged[7:]}
         before = await everything(sql)
         await ask(server, aged[7])
         assert await everything(sql) == before
 
-    async def test_two_hubs_at_once_forget_without_waiting_for_each_other(
-        self, *, server, people, sql, monkeypatch
-    ):
-        monkeypatch.setattr(lifecycle, "FORGET_BATCH", 1)
+    async def test_hubs_may_forget_at_once(self, *, server, aged, sql, monkeypatch):
+        monkeypatch.setattr(lifecycle, "FORGET_PAGES", 1)
         forgetting = (lifecycle.forget_requests(server.db, age=REQUESTS_KEPT) for _ in range(4))
         await asyncio.gather(*forgetting)
-        await lifecycle.forget_requests(server.db, age=REQUESTS_KEPT)
-        assert await self.remembered(sql, people.runtime.id) == ["r7", "r8"]
+        assert await remembered(sql) == {key_of(one.key.id, one.req) for one in aged[7:]}
 
 
 @pytest.fixture
 def hasty(monkeypatch):
     """Forget all the time."""
-    monkeypatch.setattr("colonies.server.duties.FORGET_PERIOD", 0.01)
+    monkeypatch.setattr("colonies.server.duties.REQUESTS_PERIOD", 0.01)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -273,15 +279,15 @@ async def test_the_leader_forgets_what_is_an_hour_old(server, people, colony, sq
         done.append(age)
 
     monkeypatch.setattr(lifecycle, "forget_requests", noted)
+    await sql.execute("DELETE FROM requests")
+    old, young = (key_of(people.runtime.id, name) for name in ("old", "young"))
     await ask(server, submission(colony, people.runtime, "old"))
     await ask(server, submission(colony, people.runtime, "young"))
-    old = "UPDATE requests SET time = now() - interval '2 h' WHERE request = 'old'"
-    await sql.execute(old)
+    await sql.execute(AGE, 7200.0, old)
     seen = len(done)
     await until(lambda: len(done) > seen + 1)
     assert set(done) == {3600.0}
-    left = await sql.fetch("SELECT request FROM requests WHERE caller = $1", people.runtime.id)
-    assert [row["request"] for row in left] == ["young"]
+    assert await remembered(sql) == {young}
 
 
 async def test_what_is_remembered_is_the_callers_in_all_its_colonies(

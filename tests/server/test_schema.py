@@ -10,6 +10,7 @@ import pytest
 
 from colonies.core.errors import Misconfigured
 from colonies.server.db import Database
+from colonies.server.intent import Intent, Seen, recall
 from colonies.server.schema import bring_up_to_date, list_migrations, schema_text
 
 CATALOGUE = {
@@ -103,6 +104,20 @@ async def test_an_older_database_is_upgraded_and_keeps_its_rows(empty):
         assert tuple(row) == (identity, "ours", "none")
         assert await connection.fetchval("SELECT version FROM schema_version") == newest + 1
     assert await bring_up_to_date(empty, migrations) == newest + 1
+
+
+async def test_a_request_of_before_the_keys_is_known_by_its_key(empty):
+    migrations = list_migrations()
+    for number in range(1, 14):
+        await run(empty, migrations[number])
+    one = Intent.of("a" * 64, "Zürich \\x00", b"what")
+    async with connected(empty) as connection:
+        await connection.execute(
+            "INSERT INTO requests VALUES ($1, $2, $3, now(), 'p', 2)",
+            *("a" * 64, one.request, one.digest.hex),
+        )
+    await run(empty, migrations[14])
+    assert await recall(empty, one) == Seen(one.digest, "p", 2)
 
 
 async def test_a_migration_that_fails_changes_nothing(empty):

@@ -6,8 +6,8 @@ added_by
 -- name: add_cron
 -- A new cron; its id is what is remembered of the request.
 WITH once AS (
-    INSERT INTO requests (caller, request, digest, time, process_id)
-    SELECT :caller, :request, :digest, now(), :cron_id WHERE :request <> ''
+    INSERT INTO requests (request, digest, time, process_id)
+    SELECT :request, :digest, now(), :cron_id WHERE :request::uuid IS NOT NULL
 )
 INSERT INTO crons (colony_id, cron_id, name, cron_expression, interval, random, next_run,
                    workflow_spec, wait_for_prev_process_graph, catchup, added_by)

@@ -5,8 +5,8 @@ added_by
 -- name: add_generator
 -- A new generator; its id is what is remembered of the request.
 WITH once AS (
-    INSERT INTO requests (caller, request, digest, time, process_id)
-    SELECT :caller, :request, :digest, now(), :generator_id WHERE :request <> ''
+    INSERT INTO requests (request, digest, time, process_id)
+    SELECT :request, :digest, now(), :generator_id WHERE :request::uuid IS NOT NULL
 )
 INSERT INTO generators (colony_id, generator_id, name, workflow_spec, trigger, timeout, added_by)
 VALUES (:colony_id, :generator_id, :name, :workflow_spec, :trigger, :timeout, :added_by)
@@ -37,8 +37,8 @@ SELECT {generator} FROM generators WHERE colony_id = :colony_id ORDER BY name LI
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest(
         :colony_ids::text[], :generator_ids::text[], :args::text[],
-        :callers::text[], :requests::text[], :digests::text[]
-    ) WITH ORDINALITY AS asked (in_colony, id, arg, caller, request, digest, place)
+        :requests::uuid[], :digests::uuid[]
+    ) WITH ORDINALITY AS asked (in_colony, id, arg, request, digest, place)
 ), locked AS MATERIALIZED (
     SELECT colony_id, generator_id, queue_bytes, due AS due_before
     FROM generators
@@ -49,19 +49,18 @@ WITH asked AS MATERIALIZED (
     SELECT asked.*, due_before, locked.generator_id IS NOT NULL AS is_there,
            coalesce(queue_bytes, 0) + sum(octet_length(arg) + :more_bytes::integer)
                OVER (PARTITION BY in_colony, id ORDER BY place) <= :most_bytes::bigint AS has_room,
-           request = '' OR 1 = row_number() OVER (PARTITION BY caller, request ORDER BY place)
-               AS is_first
+           request IS NULL OR 1 = row_number() OVER (PARTITION BY request ORDER BY place) AS is_first
     FROM asked LEFT JOIN locked ON colony_id = in_colony AND generator_id = id
 ), once AS (
-    INSERT INTO requests (caller, request, digest, time)
-    SELECT caller, request, digest, now() FROM weighed
-    WHERE is_there AND has_room AND request <> ''
-    ORDER BY caller, request
+    INSERT INTO requests (request, digest, time)
+    SELECT request, digest, now() FROM weighed
+    WHERE is_there AND has_room AND request IS NOT NULL
+    ORDER BY request
     ON CONFLICT DO NOTHING
-    RETURNING caller, request
+    RETURNING request
 ), judged AS MATERIALIZED (
     SELECT weighed.*, is_there AND has_room AND is_first
-           AND (request = '' OR (caller, request) IN (SELECT caller, request FROM once))
+           AND (request IS NULL OR request IN (SELECT request FROM once))
            AS is_packed
     FROM weighed
 ), added AS (

@@ -29,32 +29,32 @@ CASE WHEN (SELECT true FROM attributes
 END
 
 -- part: specs
-:colony_ids::text[], :process_ids::text[], :first_ids::text[], :specs::text[],
-:runtime_types::text[], :runtime_ids::text[], :cores::integer[], :mem::integer[], :gpus::integer[],
-:priorities::integer[], :max_wait_times::integer[], :max_exec_times::integer[],
-:max_retries::integer[], :leases::integer[], :submitters::text[], :are_counted::boolean[],
-:callers::text[], :requests::text[], :digests::text[]
-
--- part: of_specs
-colony_id, process_id, first_id, spec,
-runtime_type, runtime_ids, cores, mem, gpus,
-priority, max_wait_time, max_exec_time,
-max_retries, lease, submitted_by, is_counted,
-caller, request, digest
+-- A row for each place in the arrays. All side by side in SELECT, as FROM keeps what comes of each
+-- array by itself: that took half of what a statement costs whatever it does.
+unnest(:places::integer[]) AS place, unnest(:colony_ids::text[]) AS colony_id,
+unnest(:process_ids::text[]) AS process_id, unnest(:first_ids::text[]) AS first_id,
+unnest(:specs::text[]) AS spec, unnest(:runtime_types::text[]) AS runtime_type,
+unnest(:runtime_ids::text[]) AS runtime_ids, unnest(:cores::integer[]) AS cores,
+unnest(:mem::integer[]) AS mem, unnest(:gpus::integer[]) AS gpus,
+unnest(:priorities::integer[]) AS priority, unnest(:max_wait_times::integer[]) AS max_wait_time,
+unnest(:max_exec_times::integer[]) AS max_exec_time, unnest(:max_retries::integer[]) AS max_retries,
+unnest(:leases::integer[]) AS lease, unnest(:submitters::text[]) AS submitted_by,
+unnest(:are_counted::boolean[]) AS is_counted, unnest(:requests::uuid[]) AS request,
+unnest(:digests::uuid[]) AS digest
 
 -- part: new
 -- What one request asks for is known by the first of its processes; if it was asked before, all of
 -- it is left out, and so found missing in the answer.
 once AS (
-    INSERT INTO requests (caller, request, digest, time, process_id)
-    SELECT caller, request, digest, now(), process_id FROM asked
-    WHERE request <> '' AND process_id = first_id
-    ORDER BY caller, request
+    INSERT INTO requests (request, digest, time, process_id)
+    SELECT request, digest, now(), process_id FROM asked
+    WHERE request IS NOT NULL AND process_id = first_id
+    ORDER BY request
     ON CONFLICT DO NOTHING
     RETURNING process_id
-), new AS MATERIALIZED (
+), new AS (
     SELECT asked.*, now() + place * interval '1 microsecond' AS time FROM asked
-    WHERE request = '' OR first_id IN (SELECT process_id FROM once)
+    WHERE request IS NULL OR first_id IN (SELECT process_id FROM once)
 )
 
 -- part: columns
@@ -71,37 +71,35 @@ submitted_by, is_counted
 
 -- part: environment
 -- For v1 clients, the environment as attributes of type 3, whose ids are those of core/attribute.py.
+-- IS TRUE has what is new looked up in a hash.
 environment AS (
     INSERT INTO attributes (colony_id, attribute_id, target_id, process_graph_id, attribute_type,
                             key, value)
     SELECT colony_id, attribute_id, process_id, '', 3, key, value
-    FROM unnest(:env_colony_ids::text[], :env_process_ids::text[], :env_ids::text[],
-                :env_keys::text[], :env_values::text[])
-         AS variable (colony_id, process_id, attribute_id, key, value)
-    WHERE process_id IN (SELECT process_id FROM done)
+    FROM (SELECT unnest(:env_colony_ids::text[]) AS colony_id,
+                 unnest(:env_process_ids::text[]) AS process_id,
+                 unnest(:env_ids::text[]) AS attribute_id, unnest(:env_keys::text[]) AS key,
+                 unnest(:env_values::text[]) AS value) AS variable
+    WHERE (process_id IN (SELECT process_id FROM new)) IS TRUE
 )
 
 -- name: submit_processes
 -- New processes, those first that came first. RETURNING cannot see their attributes yet, so they are
 -- given by the caller.
-WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest({specs}) WITH ORDINALITY AS asked ({of_specs}, place)
-), {new}, done AS (
-    INSERT INTO processes (state, {columns})
-    SELECT 0, {values} FROM new
-    RETURNING process_id, submission_time, wait_deadline
-), {environment}
-SELECT process_id, submission_time, wait_deadline FROM done;
+WITH asked AS (SELECT {specs}), {new}, {environment}
+INSERT INTO processes (state, {columns})
+SELECT 0, {values} FROM new
+RETURNING process_id, submission_time, wait_deadline;
 
 -- name: submit_assigned_processes
 -- New processes of which some have a taker, who waits for them. They are theirs from the beginning,
 -- if they are approved and have what it takes, by what is true now, and if their own request has got
 -- nothing before; whoever deletes such a runtime waits for the submit. All others have no token.
-WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest({specs}, :takers::text[], :are_leased::boolean[], :pushed_over::text[],
-                         :assign_requests::text[], :assign_digests::text[])
-         WITH ORDINALITY AS asked ({of_specs}, taker, is_leased, over,
-                                   assign_request, assign_digest, place)
+-- IS TRUE has what was found looked up in a hash: as joins, each would be looked for in all.
+WITH asked AS (
+    SELECT {specs}, unnest(:takers::text[]) AS taker, unnest(:are_leased::boolean[]) AS is_leased,
+           unnest(:pushed_over::text[]) AS over, unnest(:assign_requests::uuid[]) AS assign_request,
+           unnest(:assign_digests::uuid[]) AS assign_digest
 ), {new}, approved AS MATERIALIZED (
     SELECT new.process_id, new.assign_request
     FROM new JOIN runtimes ON runtimes.runtime_id = new.taker
@@ -111,30 +109,26 @@ WITH asked AS MATERIALIZED (
       AND new.gpus <= greatest(runtimes.gpus, 0)
     FOR KEY SHARE OF runtimes
 ), promised AS (
-    INSERT INTO requests (caller, request, digest, time, process_id, attempt)
-    SELECT taker, assign_request, assign_digest, now(), process_id, 1 FROM new
-    WHERE assign_request <> '' AND process_id IN (SELECT process_id FROM approved)
-    ORDER BY taker, assign_request
+    INSERT INTO requests (request, digest, time, process_id, attempt)
+    SELECT assign_request, assign_digest, now(), process_id, 1 FROM new
+    WHERE assign_request IS NOT NULL AND (process_id IN (SELECT process_id FROM approved)) IS TRUE
+    ORDER BY assign_request
     ON CONFLICT DO NOTHING
     RETURNING process_id
 ), taken AS MATERIALIZED (
-    SELECT process_id FROM approved WHERE assign_request = ''
+    SELECT process_id FROM approved WHERE assign_request IS NULL
     UNION ALL SELECT process_id FROM promised
-), done AS (
-    INSERT INTO processes (state, is_assigned, assigned_runtime_id, pushed_over, start_time,
-                           attempt, attempt_token, exec_deadline, leased_until, {columns})
-    SELECT 1, true, taker, over, time, 1, {new_token},
-           CASE WHEN max_exec_time > 0 THEN time + make_interval(secs => max_exec_time) END,
-           CASE WHEN is_leased THEN time + make_interval(secs => lease) END, {values}
-    FROM new WHERE process_id IN (SELECT process_id FROM taken)
-    UNION ALL
-    SELECT 0, false, '', '', NULL, 0, '', NULL, NULL, {values}
-    FROM new WHERE process_id NOT IN (SELECT process_id FROM taken)
-    RETURNING process_id, submission_time, wait_deadline, attempt_token, exec_deadline,
-              leased_until
 ), {environment}
-SELECT process_id, submission_time, wait_deadline, attempt_token, exec_deadline, leased_until
-FROM done;
+INSERT INTO processes (state, is_assigned, assigned_runtime_id, pushed_over, start_time,
+                       attempt, attempt_token, exec_deadline, leased_until, {columns})
+SELECT 1, true, taker, over, time, 1, {new_token},
+       CASE WHEN max_exec_time > 0 THEN time + make_interval(secs => max_exec_time) END,
+       CASE WHEN is_leased THEN time + make_interval(secs => lease) END, {values}
+FROM new WHERE (process_id IN (SELECT process_id FROM taken)) IS TRUE
+UNION ALL
+SELECT 0, false, '', '', NULL, 0, '', NULL, NULL, {values}
+FROM new WHERE process_id NOT IN (SELECT process_id FROM taken)
+RETURNING process_id, submission_time, wait_deadline, attempt_token, exec_deadline, leased_until;
 
 -- part: new_token
 -- The token of an attempt: 60 random bits. To hash them cost as much as to draw them.
@@ -153,8 +147,7 @@ claimer AS MATERIALIZED (
            greatest(gpus, 0) AS gpus
     FROM runtimes
     WHERE colony_id = :colony_id AND runtime_id = :runtime_id AND state = 1
-      AND NOT EXISTS (SELECT FROM requests
-                      WHERE :request <> '' AND caller = :caller AND request = :request)
+      AND NOT EXISTS (SELECT FROM requests WHERE request = :request)
     FOR KEY SHARE)
 
 -- part: fits
@@ -230,35 +223,63 @@ WITH {claimer}, before_queue AS MATERIALIZED (
     FOR NO KEY UPDATE SKIP LOCKED
 ), {take};
 
+-- part: levels
+-- The priorities in each `queue`, the highest first, as many as are asked for: what is newest in one
+-- stands at the far end of its part of the index, which has the oldest first.
+level (type, priority) AS (
+    SELECT type, (SELECT priority FROM processes
+                  WHERE colony_id = :colony_id AND runtime_type = type AND state = 0
+                    AND NOT wait_for_parents
+                  ORDER BY priority DESC LIMIT 1)
+    FROM queue
+    UNION ALL
+    SELECT type, (SELECT processes.priority FROM processes
+                  WHERE colony_id = :colony_id AND runtime_type = type AND state = 0
+                    AND NOT wait_for_parents AND processes.priority < level.priority
+                  ORDER BY processes.priority DESC LIMIT 1)
+    FROM level WHERE priority IS NOT NULL
+)
+
+-- part: addressed_latest
+-- Bounded, as the planner would sort all of them else; by twice as many, as the first may be left out.
+level CROSS JOIN LATERAL (
+    SELECT process_id, priority, submission_time FROM processes
+    WHERE {addressed} AND processes.priority = level.priority
+    ORDER BY submission_time DESC LIMIT :count::bigint * 2
+
+-- part: queued_latest
+level CROSS JOIN LATERAL (
+    SELECT process_id, priority, submission_time FROM processes
+    WHERE {queued} AND processes.priority = level.priority
+    ORDER BY submission_time DESC LIMIT :count::bigint * 2
+
 -- name: claim_latest_processes
 -- As claim_oldest_processes, but the newest first within a priority.
-WITH {claimer}, before_queue AS MATERIALIZED (
+WITH RECURSIVE {claimer}, queue AS (
+    SELECT '' AS type UNION SELECT runtime_type FROM claimer
+), {levels}, before_queue AS MATERIALIZED (
     SELECT CASE WHEN EXISTS (SELECT FROM processes WHERE {addressed}) THEN (
         SELECT count(*) FILTER (WHERE is_addressed) FROM (
             SELECT * FROM (
-                (SELECT true AS is_addressed, priority, submission_time FROM processes
-                 WHERE {addressed} ORDER BY priority DESC, submission_time DESC LIMIT :count::bigint)
+                (SELECT true AS is_addressed, one.priority, submission_time
+                 FROM {addressed_latest}) AS one WHERE type = '' LIMIT :count::bigint)
                 UNION ALL
-                (SELECT false, priority, submission_time FROM processes
-                 WHERE {queued} ORDER BY priority DESC, submission_time DESC LIMIT :count::bigint)) AS candidates
+                (SELECT false, one.priority, submission_time
+                 FROM {queued_latest}) AS one WHERE type = (SELECT runtime_type FROM claimer)
+                 LIMIT :count::bigint)) AS candidates
             ORDER BY priority DESC, submission_time DESC LIMIT :count::bigint) AS best)
     ELSE 0 END AS count
 ), first AS MATERIALIZED (
-    SELECT process_id FROM processes WHERE {addressed}
-    ORDER BY priority DESC, submission_time DESC
-    LIMIT (SELECT count FROM before_queue)
-    FOR NO KEY UPDATE SKIP LOCKED
+    SELECT process_id FROM {addressed_latest} FOR NO KEY UPDATE SKIP LOCKED) AS one
+    WHERE type = '' LIMIT (SELECT count FROM before_queue)
 ), second AS MATERIALIZED (
-    SELECT process_id FROM processes WHERE {queued}
-    ORDER BY priority DESC, submission_time DESC
+    SELECT process_id FROM {queued_latest} FOR NO KEY UPDATE SKIP LOCKED) AS one
+    WHERE type = (SELECT runtime_type FROM claimer)
     LIMIT :count::bigint - (SELECT count(*) FROM first)
-    FOR NO KEY UPDATE SKIP LOCKED
 ), third AS MATERIALIZED (
-    SELECT process_id FROM processes
-    WHERE {addressed} AND process_id <> ALL (ARRAY(SELECT process_id FROM first))
-    ORDER BY priority DESC, submission_time DESC
+    SELECT process_id FROM {addressed_latest} FOR NO KEY UPDATE SKIP LOCKED) AS one
+    WHERE type = '' AND process_id <> ALL (ARRAY(SELECT process_id FROM first))
     LIMIT :count::bigint - (SELECT count(*) FROM first) - (SELECT count(*) FROM second)
-    FOR NO KEY UPDATE SKIP LOCKED
 ), {take};
 
 -- part: askers
@@ -269,32 +290,24 @@ WITH {claimer}, before_queue AS MATERIALIZED (
 -- IS TRUE keeps the planner from every index but that of a runtime's identity, and of what is
 -- addressed.
 approved AS MATERIALIZED (
-    SELECT runtime_id
-    FROM (SELECT DISTINCT unnest(:runtime_ids::text[]) AS id) AS one
+    SELECT runtime_id,
+           EXISTS (SELECT FROM processes
+                   WHERE runtime_ids @> ARRAY[runtimes.runtime_id] AND runtime_ids <> '{}'
+                     AND (state = 0) IS TRUE AND (colony_id = :colony_id) IS TRUE) AS is_addressed
+    FROM (SELECT unnest(:askers::text[]) AS id) AS one
     JOIN runtimes ON runtimes.runtime_id = one.id
     WHERE (colony_id = :colony_id) IS TRUE AND state = 1
       AND runtime_type = :runtime_type AND greatest(cores, 0) = :cores
       AND greatest(mem, 0) = :mem AND greatest(gpus, 0) = :gpus
     FOR KEY SHARE OF runtimes
-), addressed AS MATERIALIZED (
-    SELECT runtime_id FROM approved
-    WHERE EXISTS (SELECT FROM processes
-                  WHERE runtime_ids @> ARRAY[approved.runtime_id] AND runtime_ids <> '{}'
-                    AND (state = 0) IS TRUE AND (colony_id = :colony_id) IS TRUE)
-), asked AS MATERIALIZED (
-    SELECT place, runtime_id, count, is_leased, over, caller, request,
-           runtime_id IN (SELECT runtime_id FROM approved) AS is_approved,
-           runtime_id IN (SELECT runtime_id FROM addressed) AS is_addressed
-    FROM unnest(:runtime_ids::text[], :counts::integer[], :are_leased::boolean[],
-                :pushed_over::text[], :callers::text[], :requests::text[])
-         WITH ORDINALITY AS asked (runtime_id, count, is_leased, over, caller, request, place)
+), asked AS (
+    SELECT unnest(:places::integer[]) AS place,
+           unnest(:runtime_ids::text[]) AS runtime_id, unnest(:counts::integer[]) AS count,
+           unnest(:requests::uuid[]) AS request
 ), seated AS MATERIALIZED (
-    SELECT place, runtime_id, is_leased, over
-    FROM asked CROSS JOIN LATERAL generate_series(1, count) AS seat
-    WHERE is_approved AND NOT is_addressed
-      AND NOT EXISTS (SELECT FROM requests
-                      WHERE asked.request <> '' AND requests.caller = asked.caller
-                        AND requests.request = asked.request)
+    SELECT place, generate_series(1, count) AS seat FROM asked
+    WHERE (runtime_id IN (SELECT runtime_id FROM approved WHERE NOT is_addressed)) IS TRUE
+      AND NOT EXISTS (SELECT FROM requests WHERE requests.request = asked.request)
     ORDER BY seat, place
 )
 
@@ -307,35 +320,40 @@ AND runtime_ids = '{}' AND cores <= :cores AND mem <= :mem AND gpus <= :gpus
 -- What waits is given away seat by seat. Who has to ask alone is told by a row without a process.
 -- The colony is a column: were it a constant, the planner might read all of it to find a few.
 given AS MATERIALIZED (
-    SELECT :colony_id AS in_colony, given.* FROM unnest(
-        ARRAY(SELECT process_id FROM waiting), ARRAY(SELECT attempt FROM waiting),
-        ARRAY(SELECT place FROM seated), ARRAY(SELECT runtime_id FROM seated),
-        ARRAY(SELECT is_leased FROM seated), ARRAY(SELECT over FROM seated)
-    ) AS given (id, attempts, place, by_runtime, is_leased, over)
+    SELECT :colony_id AS in_colony, * FROM (
+        SELECT unnest(ARRAY(SELECT process_id FROM waiting)) AS id,
+               unnest(ARRAY(SELECT attempt FROM waiting)) AS attempts,
+               unnest(ARRAY(SELECT place FROM seated)) AS place,
+               unnest(ARRAY(SELECT seat FROM seated)) AS seat) AS given
     WHERE id IS NOT NULL
 ), once AS (
-    INSERT INTO requests (caller, request, digest, time, process_id, attempt)
-    SELECT DISTINCT ON (place) (:callers::text[])[place], (:requests::text[])[place],
-           (:digests::text[])[place], now(), id, attempts + 1
-    FROM given WHERE (:requests::text[])[place] <> ''
+    INSERT INTO requests (request, digest, time, process_id, attempt)
+    SELECT (:requests::uuid[])[place], (:digests::uuid[])[place], now(), id, attempts + 1
+    FROM given WHERE seat = 1 AND (:requests::uuid[])[place] IS NOT NULL
 ), done AS (
     UPDATE processes
-    SET {assigned}, assigned_runtime_id = by_runtime, pushed_over = over,
-        leased_until = CASE WHEN is_leased THEN now() + make_interval(secs => lease) END
+    SET {assigned}, assigned_runtime_id = (:runtime_ids::text[])[place],
+        pushed_over = (:pushed_over::text[])[place],
+        leased_until = CASE WHEN (:are_leased::boolean[])[place]
+                            THEN now() + make_interval(secs => lease) END
     FROM given
     WHERE colony_id = in_colony AND process_id = id
     RETURNING place, {process}, attempt_token
 )
 SELECT * FROM done
 UNION ALL
-SELECT place, nothing.*
-FROM asked LEFT JOIN (SELECT {process}, attempt_token FROM processes WHERE false) AS nothing ON true
-WHERE is_addressed
+SELECT place, {nothing} FROM asked
+WHERE (runtime_id IN (SELECT runtime_id FROM approved WHERE is_addressed)) IS TRUE
+
+-- part: nothing
+-- As many columns as there are of a process, and the token.
+NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 
 -- name: claim_oldest_of_queue
 -- What waits for any runtime of a type, by priority and age, for many of them at once, from where a
--- claim ended lately (server/queue.py); from the front if nothing is there. A queue a statement, as
--- SKIP LOCKED does not skip what the statement itself has locked.
+-- claim ended lately (server/queue.py). A queue a statement, as SKIP LOCKED does not skip what the
+-- statement itself has locked.
 WITH {askers}, next AS MATERIALIZED (
     SELECT process_id, attempt FROM processes
     WHERE {for_anybody} AND priority = :priority AND submission_time >= :submission_time
@@ -347,23 +365,19 @@ WITH {askers}, next AS MATERIALIZED (
     ORDER BY priority DESC, submission_time
     LIMIT (SELECT count(*) FROM seated) - (SELECT count(*) FROM next)
     FOR NO KEY UPDATE SKIP LOCKED
-), before AS MATERIALIZED (
-    SELECT process_id, attempt FROM processes WHERE {for_anybody}
-    ORDER BY priority DESC, submission_time
-    LIMIT CASE WHEN EXISTS (SELECT FROM next) OR EXISTS (SELECT FROM lower) THEN 0
-               ELSE (SELECT count(*) FROM seated) END
-    FOR NO KEY UPDATE SKIP LOCKED
 ), waiting AS MATERIALIZED (
-    SELECT * FROM next UNION ALL SELECT * FROM lower UNION ALL SELECT * FROM before
+    SELECT * FROM next UNION ALL SELECT * FROM lower
 ), {give};
 
 -- name: claim_latest_of_queue
 -- As claim_oldest_of_queue, but the newest first within a priority.
-WITH {askers}, waiting AS MATERIALIZED (
-    SELECT process_id, attempt FROM processes WHERE {for_anybody}
-    ORDER BY priority DESC, submission_time DESC
+WITH RECURSIVE {askers}, queue AS (SELECT :runtime_type AS type), {levels}, waiting AS MATERIALIZED (
+    SELECT process_id, attempt FROM level CROSS JOIN LATERAL (
+        SELECT process_id, attempt FROM processes
+        WHERE {for_anybody} AND processes.priority = level.priority
+        ORDER BY submission_time DESC LIMIT (SELECT count(*) FROM seated)
+        FOR NO KEY UPDATE SKIP LOCKED) AS one
     LIMIT (SELECT count(*) FROM seated)
-    FOR NO KEY UPDATE SKIP LOCKED
 ), {give};
 
 -- name: get_process
@@ -450,14 +464,7 @@ AND (:attempt_token = '' OR attempt_token = :attempt_token) AND (state = 1) IS T
 -- The ends of running processes, each by the runtime that has it. The WHERE is the check: the first
 -- close wins. A failure is what stopping a cancelled process looks like to its runtime. Those of
 -- workflows are left to a transaction with what follows from it.
-WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest(
-        :colony_ids::text[], :process_ids::text[], :runtime_ids::text[],
-        :attempt_tokens::text[], :states::smallint[], :outputs::text[], :errors::text[]
-    ) WITH ORDINALITY AS asked (
-        in_colony, id, by_runtime,
-        token, ending, outputs, reasons, place)
-), done AS (
+WITH done AS (
     UPDATE processes
     SET state = CASE WHEN ending = 3 AND cancelled_by <> '' THEN 4 ELSE ending END,
         end_time = now(),
@@ -465,15 +472,19 @@ WITH asked AS MATERIALIZED (
                  ELSE ARRAY(SELECT json_array_elements_text(outputs::json)) END,
         errors = CASE reasons WHEN '[]' THEN '{}'
                  ELSE ARRAY(SELECT json_array_elements_text(reasons::json)) END
-    FROM asked
+    FROM (SELECT unnest(:places::integer[]) AS place,
+                 unnest(:colony_ids::text[]) AS in_colony, unnest(:process_ids::text[]) AS id,
+                 unnest(:runtime_ids::text[]) AS by_runtime, unnest(:attempt_tokens::text[]) AS token,
+                 unnest(:states::smallint[]) AS ending, unnest(:outputs::text[]) AS outputs,
+                 unnest(:errors::text[]) AS reasons) AS asked
     WHERE colony_id = in_colony AND process_id = id AND assigned_runtime_id = by_runtime
       AND (token = '' OR attempt_token = token) AND (state = 1) IS TRUE
       AND (process_graph_id <> '') = :of_graphs
     RETURNING place, {process}
 ), once AS (
-    INSERT INTO requests (caller, request, digest, time)
-    SELECT (:callers::text[])[place], (:requests::text[])[place], (:digests::text[])[place], now()
-    FROM done WHERE (:requests::text[])[place] <> ''
+    INSERT INTO requests (request, digest, time)
+    SELECT (:requests::uuid[])[place], (:digests::uuid[])[place], now()
+    FROM done WHERE (:requests::uuid[])[place] IS NOT NULL
 )
 SELECT * FROM done;
 

@@ -7,8 +7,8 @@ end_time, on_failure, members, successful, failed, cancelled
 -- it or nothing. Those without parents are in the queue from now on, with :root_input. Of several in
 -- one transaction, those that are submitted first come first.
 WITH once AS (
-    INSERT INTO requests (caller, request, digest, time, process_id)
-    SELECT :caller, :request, :digest, now(), :process_graph_id WHERE :request <> ''
+    INSERT INTO requests (request, digest, time, process_id)
+    SELECT :request, :digest, now(), :process_graph_id WHERE :request::uuid IS NOT NULL
 ), asked AS MATERIALIZED (
     SELECT *, :colony_id AS colony_id, :submitted_by::text AS submitted_by,
            :is_counted::boolean AS is_counted,
