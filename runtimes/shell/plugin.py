@@ -60,7 +60,8 @@ class Shell(Runtime):
 
     settings: Settings
 
-    _sandbox: Sandbox | None = None
+    sandbox: Sandbox | None = None
+    """What confines commands, if anything does; known once it is open."""
 
     async def open(self) -> None:
         """End what an earlier life has left running if it was killed; say what protects here."""
@@ -69,8 +70,8 @@ class Shell(Runtime):
         if self.settings.sandbox == "off":
             logger.info("sandbox ready", active=[], missing={"everything": "turned off"})
             return
-        self._sandbox = await asyncio.to_thread(self._find_sandbox)
-        self._sandbox.say(self.settings.sandbox)
+        self.sandbox = await asyncio.to_thread(self._find_sandbox)
+        self.sandbox.say(self.settings.sandbox)
 
     def _find_sandbox(self) -> Sandbox:
         own = self.settings
@@ -91,10 +92,10 @@ class Shell(Runtime):
             return failure("func: expected a program")
         try:
             environment = child_environment(process, self.settings.pass_env)
-            if self._sandbox is None:
+            if self.sandbox is None:
                 return await self._run(Confined(argv, environment), job)
             self._need(argv[0], environment)
-            async with self._sandbox.confine(argv, environment) as confined:
+            async with self.sandbox.confine(argv, environment) as confined:
                 return await self._run(confined, job)
         except (OSError, ValueError) as error:
             return failure(f"cannot start {argv[0][:200]!r}: {str(error)[:1000]}")

@@ -29,18 +29,31 @@ def job(heard):
     return Job(None, heard)
 
 
+@pytest.fixture(scope="session")
+def path_without_bwrap(tmp_path_factory):
+    """A PATH on which everything is but bubblewrap."""
+    folder = tmp_path_factory.mktemp("bin")
+    for place in os.environ["PATH"].split(os.pathsep):
+        for program in Path(place).glob("*"):
+            link = folder / program.name
+            if program.name != "bwrap" and not link.is_symlink():
+                link.symlink_to(program)
+    return str(folder)
+
+
 @pytest.fixture(params=["limits alone", "bubblewrap"])
-def shell(request, tmp_path, monkeypatch):
+def shell(request, tmp_path, monkeypatch, path_without_bwrap):
     """Make an open shell, with and without bubblewrap, in a folder of its own."""
     if request.param == "bubblewrap" and not HAS_BWRAP:
         pytest.skip("bubblewrap is not installed, or may not be used here")
     if request.param == "limits alone":
-        monkeypatch.setattr(Sandbox, "_find_bwrap", lambda _: "")
+        monkeypatch.setenv("PATH", path_without_bwrap)
 
     async def make(**settings):
         plugin = Shell(Shell.Settings(**{"cwd": str(tmp_path), **settings}))
         plugin.grace = 1.0
         await plugin.open()
+        assert ("bubblewrap" in plugin.sandbox.active) == (request.param == "bubblewrap")
         return plugin
 
     return make
