@@ -17,6 +17,11 @@ ENGINES = ("podman", "docker", "apptainer")
 RUNTIME_LABEL = "colonies.runtime"
 KEEPER_LABEL = "colonies.keeper"
 
+STATE = (
+    '{"name":{{json .Name}},"state":{{json .State}},'
+    f'"keeper":{{{{json (index .Config.Labels "{KEEPER_LABEL}")}}}}}}'
+)
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -108,9 +113,9 @@ class Engine:
         """Runs it to its end, its output here."""
         return [*self.command, "start", "--attach", name]
 
-    def state(self, name: str) -> list[str]:
-        """Says how it is, as JSON."""
-        return [*self.command, "container", "inspect", "--format={{json .State}}", name]
+    def states(self, names: Sequence[str]) -> list[str]:
+        """Says how these are, in JSON, a line for each that there is."""
+        return [*self.command, "container", "inspect", f"--format={STATE}", *names]
 
     def stop(self, name: str, grace: int) -> list[str]:
         """Asks it to end, and kills it after so many seconds."""
@@ -128,11 +133,6 @@ class Engine:
         """Lists the containers of a runtime, a name a line."""
         wanted = f"--filter=label={RUNTIME_LABEL}={runtime_id}"
         return [*self.command, "ps", "--all", wanted, "--format={{.Names}}"]
-
-    def keeper(self, name: str) -> list[str]:
-        """Says who looks after a container."""
-        wanted = f'--format={{{{index .Config.Labels "{KEEPER_LABEL}"}}}}'
-        return [*self.command, "container", "inspect", wanted, name]
 
 
 def _closed(wanted: Wanted, house: House) -> Iterable[str]:

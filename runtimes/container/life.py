@@ -9,135 +9,117 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import structlog
 
-from runtimes.child import Child, inherited_environment, kill_group, start_child
-from runtimes.container.engine import Engine, House, Wanted
+from runtimes.child import Child, start_child
+from runtimes.container.asking import Asking, EngineFailed, engine_environment
+from runtimes.container.engine import House, Wanted
+from runtimes.container.looks import Look, Looks
 
 logger = structlog.get_logger()
 
-ENGINE_SEES = (
-    *("CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "CONTAINERS_REGISTRIES_CONF"),
-    *("CONTAINER_HOST", "REGISTRY_AUTH_FILE", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT"),
-    *("DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "APPTAINER_CACHEDIR", "APPTAINER_TMPDIR"),
-    *("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DBUS_SESSION_BUS_ADDRESS"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
-)
-"""What an engine may see of our environment; none of it comes into a container."""
+CERTAIN = 2
+"""Looks in a row that must not show a container before it counts as not being there."""
 
-MOST_SAID = 65_536
+CREATIONS = 3
+"""Times that a container is made before it is given up, if nobody knows what came of it."""
 
+REMOVALS = 2
+"""Times that a container is removed before that is left for later."""
 
-class EngineFailed(Exception):
-    """An engine did not do what it was asked, or did not say so in time."""
-
-
-class Look(msgspec.Struct, frozen=True, rename="pascal"):
-    """How a container is, as its engine says it."""
-
-    status: str
-    exit_code: int
-    running: bool = False
-    oom_killed: bool = msgspec.field(name="OOMKilled", default=False)
-    error: str = ""
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether it has run, and does no more."""
-        return not self.running and self.status in ("exited", "stopped", "dead")
-
-
-@dataclass(frozen=True)
-class Asking:
-    """How engines are asked: ``patience`` is in seconds, of pulling and of everything else.
-
-    Who follows a container asks every ``look_period`` seconds whether it still runs.
-    """
-
-    engine: Engine
-    patience: float
-    pull_patience: float
-    look_period: float
-
-    async def ask(
-        self, argv: Sequence[str], *, patience: float = 0, cwd: str | None = None
-    ) -> tuple[int, str]:
-        """Run a command of the engine; gives its exit code and what it said.
-
-        It is killed when it takes too long, which raises EngineFailed; or when this is cancelled.
-        """
-        patience = patience or self.patience
-        verb = " ".join(argv[: len(self.engine.command) + 1])
-        try:
-            child = await start_child(list(argv), engine_environment(), cwd=cwd)
-        except (OSError, ValueError) as error:
-            raise EngineFailed(f"{verb}: {error}") from error
-        try:
-            async with asyncio.timeout(patience):
-                said = await asyncio.gather(_listen(child.stdout), _listen(child.stderr))
-                code = await child.process.wait()
-        except TimeoutError:
-            raise EngineFailed(f"{verb}: no answer within {patience:g} s") from None
-        finally:
-            kill_group(child.process)
-            child.close()
-            await child.process.wait()
-        return code, (said[0] if code == 0 else said[1] or said[0]).strip()
-
-    async def need(self, argv: Sequence[str], *, patience: float = 0, cwd: str = "") -> str:
-        """Run a command that must succeed; gives what it said, or raises EngineFailed."""
-        code, said = await self.ask(argv, patience=patience, cwd=cwd or None)
-        if code != 0:
-            raise EngineFailed(said[-1000:] or f"{argv[0]}: exit code {code}")
-        return said
-
-
-async def _listen(stream: asyncio.StreamReader) -> str:
-    """Read a pipe to its end, and give the last of it."""
-    kept = b""
-    while data := await stream.read(MOST_SAID):
-        kept = (kept + data)[-MOST_SAID:]
-    return kept.decode(errors="replace").replace("\0", "")
-
-
-def engine_environment() -> dict[str, str]:
-    """Give what an engine sees of our environment."""
-    return inherited_environment(ENGINE_SEES)
+SWEEP_PERIOD = 600.0
+"""Seconds between looks for containers that are left though their engine removed them."""
 
 
 class Containers:
     """The containers of one runtime at one engine."""
 
-    def __init__(self, asking: Asking, house: House, runtime_id: str) -> None:
+    look_period = 30.0
+    """Seconds after which one whose engine says nothing is asked for."""
+
+    gone_after = 30.0
+    """Seconds after which one that the engine does not show has vanished."""
+
+    def __init__(self, asking: Asking, looks: Looks, house: House, runtime_id: str) -> None:
         self._asking = asking
+        self._looks = looks
         self._engine = asking.engine
         self._house = house
         self._runtime_id = runtime_id
         self._held: set[str] = set()
         self._left: set[str] = set()
+        self._swept_at = time.monotonic()
 
-    async def fetch(self, image: str, policy: str) -> None:
-        """Have an image here, as the policy says; raise EngineFailed if it cannot be."""
-        if policy != "always":
-            code, _ = await self._asking.ask(self._engine.has_image(image))
-            if code == 0:
-                return
-            if policy == "never":
-                raise EngineFailed(f"image {image} is not here, and none is fetched")
-        await self._asking.need(self._engine.pull(image), patience=self._asking.pull_patience)
+    async def make(self, wanted: Wanted, folder: Path, pull: str) -> None:
+        """Make a container, with an image that is fetched as ``pull`` says.
 
-    async def create(self, wanted: Wanted, folder: Path) -> None:
-        """Make a container; whatever comes of it, `remove` must follow.
-
-        Its engine works in ``folder``, which is the container's own: some leave things there.
+        Whatever comes of it, `remove` must follow. Its engine works in ``folder``, which is the
+        container's own: some leave things there. Raises EngineFailed.
         """
         self._held.add(wanted.name)
-        await self._asking.need(self._engine.create(wanted, self._house), cwd=str(folder))
+        if pull == "always":
+            await self._pull(wanted.image)
+        try:
+            await self._create(wanted, folder)
+        except EngineFailed:
+            # That it is here is not asked before: mostly it is.
+            if pull == "always" or await self._has(wanted.image):
+                raise
+            if pull == "never":
+                reason = f"image {wanted.image} is not here, and none is fetched"
+                raise EngineFailed(reason) from None
+            await self._pull(wanted.image)
+            await self._create(wanted, folder)
+
+    async def _has(self, image: str) -> bool:
+        """Whether an image is here, or may be."""
+        try:
+            return (await self._asking.ask(self._engine.has_image(image))).code <= 0
+        except EngineFailed:
+            return True
+
+    async def _pull(self, image: str) -> None:
+        await self._asking.need(self._engine.pull(image), patience=self._asking.pull_patience)
+
+    async def _create(self, wanted: Wanted, folder: Path) -> None:
+        """Make a container, again if it was not made; its name makes sure that there is one."""
+        argv = self._engine.create(wanted, self._house)
+        for left in reversed(range(CREATIONS)):
+            try:
+                # To its end even if cancelled: what a daemon makes later, nobody would remove.
+                await _whole(self._asking.need(argv, cwd=str(folder)))
+            except EngineFailed as error:
+                if error.is_unsure and await self._is_made(wanted.name):
+                    return
+                if not (error.is_unsure and left):
+                    raise
+                logger.warning("container not made", container=wanted.name, error=str(error))
+            else:
+                return
+
+    async def _is_made(self, name: str) -> bool:
+        """Whether there is a container, made by us and not yet started."""
+        with suppress(EngineFailed):
+            for _ in range(CERTAIN):
+                if look := await self._insist(name):
+                    return look.is_unstarted and look.keeper == this_keeper()
+        return False
+
+    async def _insist(self, name: str) -> Look | None:
+        """Look until the engine answers; raise EngineFailed when it does not for too long."""
+        since = time.monotonic()
+        while True:
+            try:
+                return await self._looks.look(name)
+            except EngineFailed:
+                if time.monotonic() > since + self.gone_after:
+                    raise
 
     async def start(self, name: str, folder: Path) -> Child:
         """Start a container; gives the command that follows it to its end."""
@@ -152,7 +134,7 @@ class Containers:
         was_idle = is_idle = False
         while not (was_idle and is_idle):
             try:
-                async with asyncio.timeout(self._asking.look_period):
+                async with asyncio.timeout(self.look_period):
                     await child.process.wait()
                     return
             except TimeoutError:
@@ -160,19 +142,32 @@ class Containers:
         logger.warning("engine hung", container=name)
 
     async def _is_idle(self, name: str) -> bool:
-        try:
-            return not (await self.look(name)).running
-        except EngineFailed as error:
-            logger.warning("container not seen", container=name, error=str(error))
-            return False
+        with suppress(EngineFailed):
+            look = await self._looks.look(name)
+            return look is None or look.is_unstarted or look.is_ended
+        return False
 
-    async def look(self, name: str) -> Look:
-        """Say how a container is; raise EngineFailed when that is not known."""
-        said = await self._asking.need(self._engine.state(name))
-        try:
-            return msgspec.json.decode(said, type=Look)
-        except ValueError as error:
-            raise EngineFailed(f"{said[:200]!r} says nothing of {name}: {error}") from error
+    async def end_of(self, name: str) -> Look:
+        """Say how a container has ended that is not followed any more, or how it is instead.
+
+        Raises EngineFailed when the engine has not shown it for too long.
+        """
+        since, looks = time.monotonic(), 0
+        while True:
+            look, why = None, "the engine does not show it"
+            try:
+                look = await self._looks.look(name)
+            except EngineFailed as error:
+                why = str(error)
+            if look and (look.is_ended or look.is_unstarted):
+                return look
+            looks += 1
+            if looks < CERTAIN:
+                continue
+            if look and look.state.running:
+                return look
+            if time.monotonic() > since + self.gone_after:
+                raise EngineFailed(f"it is {look.state.status}" if look else why)
 
     async def stop(self, name: str, grace: float) -> None:
         """Ask a container to end, and have it killed if it does not."""
@@ -185,42 +180,68 @@ class Containers:
 
     async def remove(self, name: str) -> bool:
         """Remove a container, if there is one; says whether none is left."""
-        for _ in range(2):
+        is_gone = False
+        for _ in range(REMOVALS):
             try:
-                code, said = await self._asking.ask(self._engine.remove(name))
-                if code == 0 or name not in await self._names():
-                    self._held.discard(name)
-                    self._left.discard(name)
-                    return True
+                answer = await self._asking.ask(self._engine.remove(name))
+                is_gone = answer.code == 0 or await self._looks.look(name) is None
+                said = answer.complaint
             except EngineFailed as error:
                 said = str(error)
-            logger.warning("container not removed", container=name, error=said[-1000:])
+            if is_gone:
+                break
+            logger.warning("container not removed", container=name, error=said)
         self._held.discard(name)
-        self._left.add(name)
-        return False
+        (self._left.discard if is_gone else self._left.add)(name)
+        return is_gone
 
     async def tidy(self) -> None:
-        """Try again to remove what could not be."""
+        """Try again to remove what could not be; now and then, look for what else is left."""
         for name in sorted(self._left):
             await self.remove(name)
+        if time.monotonic() > self._swept_at + SWEEP_PERIOD:
+            with suppress(EngineFailed):
+                await self.sweep()
 
-    async def sweep(self) -> None:
+    async def sweep(self) -> bool:
         """Remove what is this runtime's and held by nobody: left by an earlier start, or by us.
 
-        Raises EngineFailed when the engine does not say what there is.
+        Says whether nothing was left. Raises EngineFailed when the engine does not say what there
+        is.
         """
-        for name in await self._names():
-            if name in self._held or not await self._is_orphan(name):
-                continue
-            await self.remove(name)
-            logger.info("container swept", container=name)
+        self._swept_at = time.monotonic()
+        names = await self._looks.names_of(self._runtime_id)
+        left = set(names) - self._held
+        for look in await self._looks.look_at_all(sorted(left)) if left else []:
+            if look.name not in self._held and _is_orphan(look):
+                await self.remove(look.name)
+                logger.info("container swept", container=look.name)
+        return not left
 
-    async def _names(self) -> list[str]:
-        return (await self._asking.need(self._engine.names_of(self._runtime_id))).split()
+    async def close(self) -> None:
+        """Leave nothing behind."""
+        for _ in range(REMOVALS):
+            try:
+                if await self.sweep():
+                    break
+            except EngineFailed as error:
+                logger.warning("containers not swept", error=str(error))
+        await self._looks.close()
 
-    async def _is_orphan(self, name: str) -> bool:
-        code, keeper = await self._asking.ask(self._engine.keeper(name))
-        return code == 0 and (keeper == this_keeper() or not is_alive(keeper))
+
+def _is_orphan(look: Look) -> bool:
+    return look.keeper == this_keeper() or not is_alive(look.keeper)
+
+
+async def _whole(doing: Coroutine[Any, Any, str]) -> None:
+    """Await to its end what must not be left half done, and only then be cancelled."""
+    task = asyncio.ensure_future(doing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with suppress(EngineFailed):
+            await task
+        raise
 
 
 def this_keeper() -> str:

@@ -6,17 +6,17 @@ import asyncio
 import shutil
 import signal
 import tempfile
-from collections.abc import Awaitable
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 import structlog
 
 from colonies.core.errors import Misconfigured
 from colonies.core.process import Process
 from runtimes.base import Help, Job, Outcome, Runtime, failure
 from runtimes.child import Child, Tail, Telling, end_group, ending, start_child
+from runtimes.container.asking import Asking, EngineFailed, engine_environment
 from runtimes.container.engine import (
     ENGINES,
     KEEPER_LABEL,
@@ -28,14 +28,8 @@ from runtimes.container.engine import (
     apptainer_environment,
     unspeakable,
 )
-from runtimes.container.life import (
-    Asking,
-    Containers,
-    EngineFailed,
-    Look,
-    engine_environment,
-    this_keeper,
-)
+from runtimes.container.life import Containers, this_keeper
+from runtimes.container.looks import Look, Looks
 from runtimes.container.terms import Allowed, Refused, allowed_mounts
 from runtimes.job_state import Ending
 from runtimes.machine import count_cores, count_memory
@@ -83,14 +77,14 @@ class Container(Runtime):
         tmp_size: Annotated[int, Help("MiB of a container's own /tmp")] = 64
         user: Annotated[str, Help("User and group in the container, as numbers")] = "65534:65534"
         writable: Annotated[bool, Help("Let containers write to their copy of the image")] = False
+        status_period: Annotated[
+            Annotated[float, msgspec.Meta(ge=1)], Help("Seconds between status calls at least")
+        ] = 1.0
         patience: Annotated[float, Help("Seconds that a command of the engine may take")] = 30.0
         pull_patience: Annotated[float, Help("Seconds that fetching an image may take")] = 600.0
         max_output: Annotated[int, Help("Bytes of output kept; of more, the end is kept")] = 262144
 
     settings: Settings
-
-    look_period = 30.0
-    """Seconds after which an engine that follows a container is asked whether that still runs."""
 
     def prepare(self) -> None:
         """Find the engine, and read what is allowed; raise Misconfigured if that cannot be."""
@@ -100,25 +94,21 @@ class Container(Runtime):
             self._engine,
             patience=self.settings.patience,
             pull_patience=self.settings.pull_patience,
-            look_period=self.look_period,
         )
-        self._containers = Containers(asking, self._house, self.runtime_id)
+        looks = Looks(asking, self.settings.status_period)
+        self.containers = Containers(asking, looks, self._house, self.runtime_id)
 
     async def open(self) -> None:
         """Get ready, and remove what an earlier start has left."""
         self.prepare()
         if self._engine.kind != "apptainer":
-            await self._containers.sweep()
+            await self.containers.sweep()
         logger.info("containers ready", engine=" ".join(self._engine.command))
 
     async def close(self) -> None:
         """Leave no container behind."""
-        if self._engine.kind == "apptainer":
-            return
-        try:
-            await self._containers.sweep()
-        except EngineFailed as error:
-            logger.warning("containers not swept", error=str(error))
+        if self._engine.kind != "apptainer":
+            await self.containers.close()
 
     async def execute(self, process: Process, job: Job) -> Outcome:
         """Run the container to its end; exit code 0 is success."""
@@ -151,33 +141,31 @@ class Container(Runtime):
         return wanted
 
     async def _run(self, wanted: Wanted, job: Job, folder: Path) -> Outcome:
-        await self._containers.tidy()
-        await self._containers.fetch(wanted.image, self.settings.pull)
+        await self.containers.tidy()
         try:
-            # Made to the end even if cancelled: what a daemon makes later, nobody would remove.
-            await _whole(self._containers.create(wanted, folder))
-            child = await self._containers.start(wanted.name, folder)
+            await self.containers.make(wanted, folder, self.settings.pull)
+            child = await self.containers.start(wanted.name, folder)
             return await self._follow(wanted, child, job, folder)
         finally:
-            await asyncio.shield(self._containers.remove(wanted.name))
+            await asyncio.shield(self.containers.remove(wanted.name))
 
     async def _follow(self, wanted: Wanted, child: Child, job: Job, folder: Path) -> Outcome:
         said = _Said(child, job, self.settings.max_output)
         try:
-            await self._containers.followed(wanted.name, child)
+            await self.containers.followed(wanted.name, child)
             await said.finish()
         except asyncio.CancelledError:
-            await asyncio.shield(self._containers.stop(wanted.name, self.grace))
+            await asyncio.shield(self.containers.stop(wanted.name, self.grace))
             raise
         finally:
             said.stop()
             await asyncio.shield(end_group(child.process, self.grace))
         try:
-            look = await self._containers.look(wanted.name)
+            look = await self.containers.end_of(wanted.name)
         except EngineFailed as error:
             return said.failure(f"{Ending.VANISHED}: {error}")
         # Some engines say it by a file where they were started, and by nothing else.
-        is_over = look.oom_killed or (folder / "oom").exists()
+        is_over = look.state.oom_killed or (folder / "oom").exists()
         return _outcome(said, look, wanted, is_over=is_over)
 
     async def _run_apptainer(self, wanted: Wanted, job: Job) -> Outcome:
@@ -228,30 +216,20 @@ class _Said:
 
 
 def _outcome(said: _Said, look: Look, wanted: Wanted, *, is_over: bool) -> Outcome:
-    if look.status in ("created", "initialized", "configured"):
-        return said.failure(f"{Ending.NOT_STARTED}: {look.error or 'the engine says no more'}")
+    state = look.state
+    if look.is_unstarted:
+        return said.failure(f"{Ending.NOT_STARTED}: {state.error or 'the engine says no more'}")
     if not look.is_ended:
-        return said.failure(f"{Ending.VANISHED}: the engine followed it no more ({look.status})")
-    if look.exit_code == 0:
+        return said.failure(f"{Ending.VANISHED}: the engine followed it no more ({state.status})")
+    if state.exit_code == 0:
         return said.success()
-    number = look.exit_code - 128
+    number = state.exit_code - 128
     # A program may exit with such a code as well: engines do not tell the one from the other.
     note = f" (signal {number})" if 0 < number < signal.NSIG else ""
-    reason = f"exit code {look.exit_code}{note}"
+    reason = f"exit code {state.exit_code}{note}"
     if is_over:
         return said.failure(f"{Ending.OUT_OF_MEMORY}: over {wanted.memory} MiB, {reason}")
     return said.failure(reason)
-
-
-async def _whole(doing: Awaitable[None]) -> None:
-    """Await to its end what must not be left half done, and only then be cancelled."""
-    task = asyncio.ensure_future(doing)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        with suppress(EngineFailed):
-            await task
-        raise
 
 
 def _find(settings: Container.Settings) -> Engine:

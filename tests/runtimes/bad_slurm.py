@@ -1,20 +1,18 @@
 """The commands of Slurm as a bad day would have them: they lie, hang and lose replies.
 
-Called as sbatch, squeue, sacct or scancel, in a folder that ``BAD_SLURM`` names. Unrealistic: jobs
-only pretend to run, for a second or so each, and when they are looked at; chance is decided by
-hashes, and answers have the form of 24.05, with lists and objects. What it does not do is to take
-a job long after sbatch has failed.
+Called as sbatch, squeue, sacct or scancel. Unrealistic: jobs only pretend to run, for a second or
+so each, and when they are looked at; answers have the form of 24.05, with lists and objects. What
+it does not do is to take a job long after sbatch has failed.
 """
 
-import hashlib
 import json
-import os
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
-FOLDER = Path(os.environ.get("BAD_SLURM", "."))
+from tests.runtimes.luck import FOLDER, chance, hang, note, write
+
 QUEUED, RUN = 0.5, 1.0
 """Seconds that a job waits and runs."""
 
@@ -26,18 +24,8 @@ def main() -> None:
     (FOLDER / "jobs").mkdir(exist_ok=True)
     command = Path(sys.argv[0]).name
     if command in ("squeue", "sacct") and "--version" not in sys.argv:
-        with (FOLDER / "calls").open("a") as calls:
-            calls.write(f"{time.time()}\n")
+        note("calls")
     {"sbatch": sbatch, "squeue": squeue, "sacct": sacct, "scancel": scancel}[command]()
-
-
-def write(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-
-
-def chance(*what: object) -> float:
-    digest = hashlib.blake2b("/".join(map(str, what)).encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") / 2**32
 
 
 def ending_of(name: str) -> str:
@@ -59,7 +47,7 @@ def sbatch() -> None:
             "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"
         )
     if luck < 0.17:
-        time.sleep(1000)
+        hang()
     write("Welcome to our cluster!" if luck < 0.20 else f"{job_id};bad")
 
 
@@ -119,7 +107,7 @@ def squeue() -> None:
         return
     luck = chance("squeue", time.time())
     if luck < 0.05:
-        time.sleep(1000)
+        hang()
     if luck < 0.15:
         sys.exit("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
     listing = json.dumps(
@@ -153,7 +141,3 @@ def scancel() -> None:
     (FOLDER / "cancelled").mkdir(exist_ok=True)
     for job_id in sys.argv[1:]:
         (FOLDER / "cancelled" / job_id).touch()
-
-
-if __name__ == "__main__":
-    main()

@@ -53,8 +53,9 @@ def container(podman, monkeypatch):
     async def make(runtime_id=RUNTIME, **settings):
         usual = {"engine": "podman", "engine_option": podman.options, "image": [IMAGE]}
         plugin = Container(Container.Settings(**{**usual, "max_memory": 256, **settings}))
-        plugin.runtime_id, plugin.grace, plugin.look_period = runtime_id, 1.0, 0.5
+        plugin.runtime_id, plugin.grace = runtime_id, 1.0
         await plugin.open()
+        plugin.containers.look_period = plugin.containers.gone_after = 0.5
         made.append(plugin)
         return plugin
 
@@ -251,15 +252,18 @@ def podman_path():
 
 FAULTS = [
     ("create", "exec sleep 99", "not started: "),  # hangs
-    ("create", '{real} "$@"; kill -9 $$', "not started: "),  # has done it, and was killed
+    ("create", '{real} "$@"; kill -9 $$', None),  # has done it, and was killed
+    ("create", '{real} "$@"; echo unexpected EOF >&2; exit 1', None),  # has done it
     ("create", "echo no >&2; exit 125", "not started: no"),
     ("create", "exit 0", "vanished: "),  # lies
     ("start", "kill -9 $$", "not started: "),
     ("start", "exit 0", "not started: "),  # lies
     ("start", '{real} "$@" >/dev/null 2>&1 & exit 0', ("vanished: ", "not started: ")),  # goes away
     ("start", "exec sleep 99", "not started: "),  # hangs
-    ("inspect", "exec sleep 99", "not started: "),
-    ("inspect", "echo nonsense", "vanished: "),
+    ("inspect", "exec sleep 99", "vanished: "),
+    ("inspect", "echo nonsense; exit 0", "vanished: "),
+    ("inspect", "echo '{\"name\": 1}'", None),  # beside what can be understood
+    ("inspect", "echo no answer >&2; exit 125", "vanished: no answer"),
     ("rm", '[ -e "$0.once" ] || { : > "$0.once"; exit 1; }', None),
 ]
 

@@ -1,9 +1,7 @@
 """What holds whatever an API does: one that lies, hangs, evicts and loses replies."""
 
 import asyncio
-import os
 import random
-import time
 from collections import Counter
 
 import msgspec
@@ -14,6 +12,7 @@ from runtimes.base import Job
 from runtimes.kubernetes import api
 from runtimes.kubernetes.plugin import Kubernetes
 from runtimes.kubernetes.terms import name_of
+from tests.runtimes.bad_day import long, many, spend
 from tests.runtimes.bad_kubernetes import PATIENCE, BadDay, ending_of
 from tests.runtimes.kube_server import Cluster
 
@@ -53,17 +52,8 @@ async def test_nothing_is_lost_where_one_watch_shows_nothing(kubernetes, process
     assert (["here"], []) == (outcome.output, outcome.errors)
 
 
-MANY = [
-    60,
-    pytest.param(
-        1000,
-        marks=[pytest.mark.faults, pytest.mark.skipif("FAULTS" not in os.environ, reason="long")],
-    ),
-]
-
-
 @pytest.mark.timeout(500)
-@pytest.mark.parametrize("count", MANY)
+@pytest.mark.parametrize("count", [60, pytest.param(1000, marks=long)])
 async def test_no_job_is_created_twice_or_stuck_and_one_list_a_second_sees_all(
     kubernetes, process_of, count
 ):
@@ -75,37 +65,16 @@ async def test_no_job_is_created_twice_or_stuck_and_one_list_a_second_sees_all(
         *ending_of(job["metadata"]["name"])[:2],
     )
     cluster.fault = day = BadDay(cluster, seed)
-    processes = [
-        msgspec.structs.replace(
-            process_of("true", env={"A": "b"}),
-            process_id=new_id(),
-            attempt=1,
-            attempt_token=new_id(),
-        )
-        for _ in range(count)
-    ]
-    cancelled = processes[::10]
-    started = time.monotonic()
-    running = {
-        one.process_id: asyncio.create_task(kubernetes.execute(one, Job(None))) for one in processes
-    }
-    await asyncio.sleep(0)
-    for process in cancelled:
-        assert await kubernetes.cancel(process)
-    await asyncio.wait(running.values())
-    elapsed = time.monotonic() - started
+    spent = await spend(kubernetes, many(process_of("true", env={"A": "b"}), count))
 
     assert {1} == set(Counter(cluster.created).values())
-    for process in processes:
-        task, name = running[process.process_id], name_of(process)
-        if process in cancelled:
-            assert task.cancelled() or task.result()
-            continue
-        error = (task.result().errors or [""])[0]
+    for process, outcome in spent.results:
+        name = name_of(process)
+        error = (outcome.errors or [""])[0]
         if name in day.never_created and name not in cluster.created:
             assert error.startswith("vanished")
         else:
             assert name in cluster.created
             assert error.startswith(ending_of(name)[2]), (error, name)
     for plural in ("jobs", "pods"):
-        assert cluster.calls.count(("list", plural)) <= elapsed + 2
+        assert cluster.calls.count(("list", plural)) <= spent.seconds + 2
