@@ -94,7 +94,8 @@ class Delivery:
                 await first()
             async with self._turns:
                 await self._say(process, outcome)
-            log.info("process closed", is_success=outcome.is_success, errors=outcome.errors)
+            error = outcome.errors[0][:SHORT] if outcome.errors else None
+            log.info("process closed", is_success=outcome.is_success, error=error)
         except Failure as error:
             log.warning("outcome refused", error=error.message)
 
@@ -108,7 +109,7 @@ class Delivery:
             else:
                 await persist(lambda: fail(outcome.errors))
         except Malformed as error:  # too large, mostly: at least that can be said
-            about = "output" if outcome.is_success else "errors"
+            about = "output" if outcome.is_success else "text of the errors"
             start = "".join(outcome.errors)[:SHORT]
             reasons = [f"the {about} was refused: {error.message}", *([start] if start else [])]
             await persist(lambda: fail(reasons))

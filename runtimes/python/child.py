@@ -34,6 +34,9 @@ from runtimes.python.signatures import functions_of, values_for
 INTERRUPTED = 130
 """The exit code of a call that was interrupted, as shells have it."""
 
+MOST_OF_AN_ERROR = 100_000
+"""Characters of the text of an exception; its beginning is what says most."""
+
 
 def main() -> None:
     """Answer requests until there are no more, or one is interrupted."""
@@ -109,8 +112,14 @@ def _answer(request: dict[str, Any]) -> dict[str, list[str]]:
             result = asyncio.run(_wait(result))
         output = [] if result is None else [encode_argument(result)]
     except Exception as error:  # noqa: BLE001 - whatever a function raises is its answer
-        return {"output": [], "errors": [f"{type(error).__name__}: {error}"]}
+        return {"output": [], "errors": [_said(error)]}
     return {"output": output, "errors": []}
+
+
+def _said(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    left_out = len(text) - MOST_OF_AN_ERROR
+    return f"{text[:MOST_OF_AN_ERROR]} [{left_out} characters left out]" if left_out > 0 else text
 
 
 def _describe(request: dict[str, Any]) -> dict[str, Any]:
