@@ -2,13 +2,16 @@
 
 import asyncio
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from colonies.core.process import Conditions, Process, ProcessSpec, State
 from runtimes.base import Job
-from tests.programs import Program, environment
+from tests.programs import NotHere, Program, environment
+from tests.runtimes.podman import own_podman
+from tests.runtimes.slurm_cluster import Cluster, own_slurm
 
 COMMAND = Path(sys.executable).with_name("colonies-run")
 
@@ -39,6 +42,30 @@ def process_of():
         )
 
     return make
+
+
+@contextmanager
+def here(opening):
+    """Have a real system run, and skip what needs it where it does not."""
+    try:
+        with opening as running:
+            yield running
+    except NotHere as why:
+        pytest.skip(str(why))
+
+
+@pytest.fixture(scope="session")
+def podman():
+    """A podman of our own; a test leaves no containers in it."""
+    with here(own_podman()) as podman:
+        yield podman
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster(tmp_path_factory):
+    """A Slurm of our own, with one node; a test may have a second, for as long as it takes."""
+    with here(own_slurm(Cluster(tmp_path_factory.mktemp("slurm")))) as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A real Slurm of our own: one controller, up to two nodes on this host, no munge, no cgroups."""
+"""A real Slurm of our own: one controller, up to two nodes on this host, no munge."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.programs import NotHere
@@ -36,8 +36,8 @@ SlurmdSpoolDir={folder}/spool.%n
 SlurmdParameters=config_overrides
 SwitchType=switch/none
 MpiDefault=none
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+ProctrackType=proctrack/{track}
+TaskPlugin=task/{task}
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/filetxt
@@ -45,7 +45,8 @@ JobCompLoc={folder}/jobcomp.txt
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,sched_min_interval=50000,batch_sched_delay=0,defer_batch
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
+SelectTypeParameters=CR_CPU_Memory
+DefMemPerCPU=1
 GresTypes=gpu
 ReturnToService=2
 KillWait=1
@@ -53,13 +54,23 @@ MinJobAge=300
 SlurmdTimeout=2
 InactiveLimit=0
 PreemptType=preempt/partition_prio
-PreemptMode=CANCEL
+PreemptMode=REQUEUE
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={port1} CPUs=64 RealMemory=2000 Gres=gpu:2
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={port2} CPUs=2 RealMemory=2000
 PartitionName=debug Nodes=n1 Default=YES MaxTime=INFINITE State=UP PriorityTier=10
 PartitionName=short Nodes=n1 MaxTime=1 State=UP PriorityTier=10
 PartitionName=other Nodes=n2 MaxTime=INFINITE State=UP PriorityTier=10
 PartitionName=first Nodes=n2 MaxTime=INFINITE State=UP PriorityTier=20
+"""
+
+
+CGROUPS = Path("/sys/fs/cgroup")
+UNCONFINED = "CgroupAutomount=no\nConstrainCores=no\n"
+CONFINED = f"""\
+CgroupPlugin=cgroup/v1
+CgroupAutomount=no
+CgroupMountpoint={CGROUPS}
+ConstrainRAMSpace=yes
 """
 
 
@@ -72,8 +83,10 @@ NodeName=n1 Name=gpu File=/dev/zero
 class Cluster:
     """A running Slurm; its commands are asked with `env`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_confining: bool = False) -> None:
+        """Confine jobs to their memory if wanted, of which there can be one on a machine."""
         self.folder = folder
+        self.is_confining = is_confining
         self.env = {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": SEARCH}
         self._running: dict[str, subprocess.Popen] = {}
 
@@ -81,6 +94,8 @@ class Cluster:
         """Start everything; raise NotHere if that takes no jobs."""
         if MISSING:
             raise NotHere(WHY)
+        if self.is_confining and not os.access(CGROUPS / "memory/memory.limit_in_bytes", os.W_OK):
+            raise NotHere("Slurm cannot confine here: no control groups of version 1")
         host = socket.gethostname().partition(".")[0]
         user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout
         ports = free_ports(3)
@@ -89,10 +104,12 @@ class Cluster:
         text = CONF.format(
             host=host, user=user.strip(), folder=self.folder,
             port=ports[0], port1=ports[1], port2=ports[2],
+            track="cgroup" if self.is_confining else "linuxproc",
+            task="cgroup" if self.is_confining else "none",
         )  # fmt: skip
         (self.folder / "slurm.conf").write_text(text)
         (self.folder / "gres.conf").write_text(GRES)
-        (self.folder / "cgroup.conf").write_text("CgroupAutomount=no\nConstrainCores=no\n")
+        (self.folder / "cgroup.conf").write_text(CONFINED if self.is_confining else UNCONFINED)
         self._run("slurmctld", "slurmctld", "-D", "-c")
         try:
             self.start_node("n1", START)
@@ -151,12 +168,26 @@ class Cluster:
             one.kill()
             one.wait()
         self._kill_all()
+        if self.is_confining:
+            for left in sorted(CGROUPS.glob("*/slurm_n1/**"), reverse=True):
+                with suppress(OSError):
+                    left.rmdir()
 
     def _run(self, name: str, *argv: str) -> None:
         self._running[name] = subprocess.Popen(
             argv, env={**os.environ, **self.env}, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
+
+
+@contextmanager
+def own_slurm(cluster: Cluster):
+    """Have a Slurm run, and leave nothing of it behind; raise NotHere if it takes no jobs."""
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 STATES = (["idle"], ["mixed"], ["allocated"])

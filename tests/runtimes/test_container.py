@@ -18,20 +18,10 @@ from runtimes.container.engine import apptainer_argv, apptainer_environment
 from runtimes.container.life import is_alive, this_keeper
 from runtimes.container.plugin import Container
 from runtimes.container.terms import Refused
-from tests.programs import NotHere
-from tests.runtimes.podman import IMAGE, Heard, own_podman
+from tests.runtimes.podman import IMAGE, Heard
 from tests.server.doors import LONG
 
 RUNTIME = "2" * 64
-
-
-@pytest.fixture(scope="session")
-def podman():
-    try:
-        with own_podman() as podman:
-            yield podman
-    except NotHere as why:
-        pytest.skip(str(why))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from runtimes.container.plugin import Container
 from tests.runtimes import bad_podman
 from tests.runtimes.bad_day import long, many, spend
 from tests.runtimes.luck import programs
-from tests.runtimes.podman import IMAGE, own_podman
+from tests.runtimes.podman import IMAGE
 
 AT_ONCE = 8
 
@@ -28,12 +28,6 @@ case $COLONIES_PROCESSID in [0-3]*) exit 3;; esac
 def expected(process):
     """Give how a container of this process ends by itself."""
     return "exit code 3" if process.process_id[0] in "0123" else ""
-
-
-@pytest.fixture(scope="module")
-def podman():
-    with own_podman() as podman:
-        yield podman
 
 
 @pytest.fixture
@@ -85,14 +79,15 @@ async def test_no_container_runs_twice_or_is_stuck_and_one_look_a_second_sees_al
         container, many(process_of("sh", "-c", SCRIPT, kwargs=kwargs), count), slots=AT_ONCE
     )
 
-    assert {"x\n"} == {path.read_text() for path in out.iterdir()}
+    # One that was killed may have come no further than to open it.
+    assert {path.read_text() for path in out.iterdir()} <= {"", "x\n"}
     for process, outcome in day.results:
         error = (outcome.errors or [""])[0]
         name = f"colonies-{process.process_id}-{process.attempt}"
         noted = (bad / name).read_text().splitlines() if (bad / name).exists() else []
         if error == expected(process):
             assert "said" in outcome.output + outcome.errors
-            assert (out / process.process_id).exists()
+            assert "x\n" == (out / process.process_id).read_text()
         else:
             assert any(error.startswith(words) for words in noted), (error, noted)
     calls = (bad / "calls").read_text().split()

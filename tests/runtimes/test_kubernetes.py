@@ -16,8 +16,8 @@ from colonies.core.process import State, new_id
 from runtimes.base import Job
 from runtimes.kubernetes.plugin import Kubernetes
 from runtimes.kubernetes.terms import name_of
+from tests.runtimes.diary import Diary
 from tests.runtimes.kube_server import Cluster
-from tests.runtimes.test_slurm import Diary
 from tests.server.doors import until
 
 EXACT = """

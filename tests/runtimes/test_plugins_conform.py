@@ -17,8 +17,8 @@ from runtimes.kubernetes.plugin import Kubernetes
 from runtimes.python.plugin import Python
 from runtimes.slurm.plugin import Slurm
 from tests.programs import ROOT
-from tests.runtimes import kube_server, slurm_cluster
-from tests.runtimes.podman import IMAGE, own_podman
+from tests.runtimes import kube_server
+from tests.runtimes.podman import IMAGE
 
 
 class Commands(Conformance):
@@ -62,12 +62,6 @@ class TestPython(Conformance):
         return processes_of(process)
 
 
-@pytest.fixture(scope="module")
-def podman():
-    with own_podman() as podman:
-        yield podman
-
-
 class TestContainer(Commands):
     __test__ = True
 
@@ -87,30 +81,16 @@ class TestContainer(Commands):
         return [name for name in self.podman.names() if process.process_id in name]
 
 
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory):
-    if slurm_cluster.MISSING:
-        pytest.skip(slurm_cluster.WHY)
-    cluster = slurm_cluster.Cluster(tmp_path_factory.mktemp("slurm"))
-    try:
-        cluster.start()
-        yield cluster
-    except slurm_cluster.NotHere as why:
-        pytest.skip(str(why))
-    finally:
-        cluster.stop()
-
-
 class TestSlurm(Commands):
     __test__ = True
 
     plugin = Slurm
 
     @pytest.fixture(autouse=True)
-    def _cluster(self, slurm, monkeypatch, tmp_path):
-        for name, value in slurm.env.items():
+    def _cluster(self, slurm_cluster, monkeypatch, tmp_path):
+        for name, value in slurm_cluster.env.items():
             monkeypatch.setenv(name, value)
-        self.cluster = slurm
+        self.cluster = slurm_cluster
         self.settings = Slurm.Settings(job_dir=str(tmp_path))
 
     def jobs_of(self, process):

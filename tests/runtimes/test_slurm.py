@@ -1,23 +1,19 @@
 """Processes as jobs of a real Slurm, started by the tests; skipped where none is installed."""
 
 import asyncio
-import os
-import signal
 import sys
 
 import msgspec
 import pytest
 
-from colonies.core.process import State, new_id
+from colonies.core.process import new_id
 from runtimes.base import Job
 from runtimes.slurm.plugin import Slurm
-from tests.programs import NotHere
-from tests.runtimes.slurm_cluster import MISSING, WHY, Cluster
+from tests.runtimes.conftest import here
+from tests.runtimes.diary import Diary
+from tests.runtimes.slurm_cluster import Cluster, own_slurm
 
-pytestmark = [
-    pytest.mark.skipif(bool(MISSING), reason=WHY),
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.timeout(180)
 
 EXACT = """
 import json, os, sys
@@ -27,47 +23,9 @@ print(json.dumps([[word.hex() for word in map(os.fsencode, sys.argv[1:])], seen]
 """
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    running = Cluster(tmp_path_factory.mktemp("slurm"))
-    try:
-        running.start()
-        yield running
-    except NotHere as why:
-        pytest.skip(str(why))
-    finally:
-        running.stop()
-
-
-class Diary:
-    """What a job says of itself."""
-
-    def __init__(self):
-        self.texts = []
-        self.streams = {}
-        self._news = asyncio.Event()
-
-    async def write(self, data, stream, offset):
-        kept = self.streams.setdefault(stream, b"")
-        assert offset == len(kept)
-        self.streams[stream] = kept + data
-        self._news.set()
-
-    async def reached(self, stream):
-        return len(self.streams.get(stream, b""))
-
-    async def progress(self, progress):
-        self.texts.append(progress.text)
-        self._news.set()
-
-    async def until(self, happened):
-        async with asyncio.timeout(90):
-            while not happened():
-                self._news.clear()
-                await self._news.wait()
-
-    async def said(self, *words):
-        await self.until(lambda: any(all(word in text for word in words) for text in self.texts))
+@pytest.fixture
+def cluster(slurm_cluster):
+    return slurm_cluster
 
 
 @pytest.fixture
@@ -104,9 +62,11 @@ async def slurm_with(cluster, tmp_path, monkeypatch):
 def command(process_of):
     """Make a process of a Python script."""
 
-    def make(script, *args, **fields):
+    def make(script, *args, conditions=None, **fields):
         process = process_of(sys.executable, "-c", script, *args, **fields)
-        return msgspec.structs.replace(process, process_id=new_id(), attempt=1)
+        wanted = msgspec.structs.replace(process.spec.conditions, **(conditions or {}))
+        spec = msgspec.structs.replace(process.spec, conditions=wanted)
+        return msgspec.structs.replace(process, spec=spec, process_id=new_id(), attempt=1)
 
     return make
 
@@ -185,10 +145,9 @@ async def test_what_is_allowed_is_asked_for(slurm_with, command, job):
     script = (
         "import os; print(os.environ['SLURM_JOB_PARTITION'], os.environ['SLURM_CPUS_PER_TASK'])"
     )
-    process = command(script, kwargs={"partition": "short", "gres": "gpu:1"}, max_exec_time=50)
-    conditions = msgspec.structs.replace(process.spec.conditions, cores=3)
-    spec = msgspec.structs.replace(process.spec, conditions=conditions)
-    outcome = await slurm.execute(msgspec.structs.replace(process, spec=spec), job)
+    kwargs = {"partition": "short", "gres": "gpu:1"}
+    process = command(script, kwargs=kwargs, max_exec_time=50, conditions={"cores": 3})
+    outcome = await slurm.execute(process, job)
     assert ["short 3"] == outcome.output
 
 
@@ -283,6 +242,62 @@ async def test_a_lost_node_is_told_and_what_may_be_tried_again_is(slurm_with, co
     assert ["1"] == (await second).output
 
 
+@pytest.mark.parametrize("json", [True, pytest.param(False, marks=pytest.mark.slurm)])
+async def test_a_preempted_job_is_told_and_what_may_be_tried_again_is(
+    slurm_with, command, cluster, n2, json
+):
+    slurm = await slurm_with(allow_partition=["other", "first"], json=json)
+    script = (
+        "import os, time; count = os.environ.get('SLURM_RESTART_COUNT');"
+        "print(count) if count else time.sleep(1000)"
+    )
+    once, again, urgent = Diary(), Diary(), Diary()
+    first = asyncio.create_task(slurm.execute(command(script), Job(None, once)))
+    later = command(script, max_retries=1)
+    second = asyncio.create_task(slurm.execute(later, Job(None, again)))
+    await once.said("running (RUNNING, n2)")
+    await again.said("running (RUNNING, n2)")
+    better = command("", kwargs={"partition": "first"}, conditions={"cores": 2})
+    assert (await slurm.execute(better, Job(None, urgent))).is_success
+    assert (await first).errors[0].startswith("preempted: slurm job")
+    await again.said("queued (PENDING, BeginTime)")
+    name = f"{slurm.prefix}{later.process_id}-1"
+    job_id = cluster.ask("squeue", "-h", "-o", "%A", f"--name={name}").strip()
+    cluster.ask("scontrol", "update", f"JobId={job_id}", "StartTime=now")  # it waits for minutes
+    assert ["1"] == (await second).output
+
+
+@pytest.mark.slurm
+async def test_a_job_over_its_time_limit_is_told(slurm_with, command):
+    """Slurm counts in whole minutes, and looks twice a minute."""
+    plugins = [await slurm_with(json=json) for json in (True, False)]
+    script = "import time; print('so far', flush=True); time.sleep(1000)"
+    outcomes = await asyncio.gather(
+        *(
+            plugin.execute(command(script, max_exec_time=1), Job(None, Diary()))
+            for plugin in plugins
+        )
+    )
+    for outcome in outcomes:
+        assert outcome.errors[0].startswith("time limit: slurm job")
+        assert "TIMEOUT" in outcome.errors[0]
+        assert "so far" in outcome.errors
+
+
+@pytest.mark.slurm
+@pytest.mark.parametrize("json", [True, False])
+async def test_a_job_over_its_memory_is_told(
+    tmp_path_factory, slurm_with, command, json, monkeypatch
+):
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"), is_confining=True)
+    with here(own_slurm(cluster)) as confining:
+        monkeypatch.setenv("SLURM_CONF", confining.env["SLURM_CONF"])
+        slurm = await slurm_with(json=json)
+        process = command("x = b'x' * 300_000_000", conditions={"mem": 50})
+        outcome = await slurm.execute(process, Job(None, Diary()))
+    assert outcome.errors[0].startswith("out of memory: slurm job")
+
+
 async def test_strays_of_an_earlier_life_are_ended_and_their_folders_removed(
     slurm_with, command, job, diary, cluster
 ):
@@ -311,102 +326,3 @@ async def test_another_job_of_the_same_attempt_does_not_run(slurm_with, command,
     await slurm.submit(order)
     assert (await running).is_success
     assert "x" == (cluster.folder / "ran").read_text()
-
-
-@pytest.fixture
-def live(launch, cluster, tmp_path):
-    """Start a life of one runtime."""
-
-    def start(*options):
-        env = {**cluster.env, "COLONIES_STATE_DIR": str(tmp_path / "state")}
-        return launch("slurm", "--name", "one", "--drain", "0", *options, **env)
-
-    return start
-
-
-async def test_a_job_lives_on_when_its_runtime_leaves_or_is_killed(live, member, tmp_path):
-    go = tmp_path / "go"
-    os.mkfifo(go)
-    script = f"print(open({str(go)!r}).read())"
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        async with live() as running:
-            await running.line_with("runtime ready")
-            if number is signal.SIGTERM:
-                options = {"runtime_type": "slurm", "lease": 600}
-                process = await member.submit(sys.executable, "-c", script, **options)
-                await running.line_with("job submitted")
-            running.send(number)
-            assert (0 if number is signal.SIGTERM else -9) == await running.finish()
-    async with live() as running:
-        await running.line_with("attempts taken up")
-        await asyncio.to_thread(go.write_text, "still here")
-        done = await process.wait(60)
-        assert (State.SUCCESS, ["still here"], 1) == (done.state, done.output, done.attempt)
-
-
-async def test_what_is_cancelled_while_its_runtime_is_away_is_ended_by_the_next_life(
-    live, member, cluster, server
-):
-    async with live() as running:
-        await running.line_with("runtime ready")
-        process = await member.submit("sleep", 1000, runtime_type="slurm", lease=600)
-        await running.line_with("job submitted")
-        running.send(signal.SIGKILL)
-        await running.finish()
-    await member.cancel_process(process.id, "enough")
-    async with live() as running:
-        await running.line_with("attempts taken up")
-        assert State.CANCELLED is (await process.wait(60)).state
-    (states,) = [states for name, states in cluster.jobs().items() if process.id in name]
-    assert ["CANCELLED"] == states
-
-
-async def test_no_more_is_taken_than_the_cluster_has_room_for(live, member):
-    """Two may wait in its queue beside what runs: the rest is for others."""
-    options = ("--max-pending", "2", "--allow-partition", "other")  # whose node is not there
-    async with live(*options) as running:
-        await running.line_with("runtime ready")
-        submitted = [await member.submit("true", runtime_type="slurm") for _ in range(4)]
-        for _ in range(2):
-            await running.line_with("job submitted")
-        states = [(await member.get_process(one.id)).state for one in submitted]
-        assert [State.RUNNING, State.RUNNING, State.WAITING, State.WAITING] == states
-        for one in submitted:
-            await member.cancel_process(one.id)
-        for one in submitted:
-            assert State.CANCELLED is (await one.wait(60)).state
-
-
-@pytest.mark.slurm
-@pytest.mark.settings(tick=0.5)
-async def test_a_runtime_killed_amid_a_hundred_jobs_runs_each_once_and_closes_all(
-    launch, member, cluster, tmp_path
-):
-    """What it had not begun yet when it was killed goes back, and comes as another attempt."""
-    trace = tmp_path / "trace"
-    script = "import sys, time; open(sys.argv[1], 'a').write(sys.argv[2] + '\\n'); time.sleep(1)"
-    env = {**cluster.env, "COLONIES_STATE_DIR": str(tmp_path / "state")}
-    submitted = await asyncio.gather(
-        *(
-            member.submit(
-                sys.executable, "-c", script, str(trace), i, runtime_type="slurm", lease=600
-            )
-            for i in range(100)
-        )
-    )
-    for _ in range(3):
-        async with launch("slurm", "--name", "one", **env) as running:
-            await running.line_with("runtime ready")
-            for _ in range(25):
-                await running.line_with("process started")
-            running.send(signal.SIGKILL)
-            await running.finish()
-    async with launch("slurm", "--name", "one", **env) as running:
-        await running.line_with("attempts taken up")
-        done = await asyncio.gather(*(process.wait(120) for process in submitted))
-        running.send(signal.SIGTERM)
-        assert 0 == await running.finish()
-    assert [] == [one.errors for one in done if one.state is not State.SUCCESS]
-    assert sorted(map(str, range(100))) == sorted(trace.read_text().split())
-    left = [path.name for path in (tmp_path / "state").rglob("*") if path.is_file()]
-    assert ["subscription"] == left
