@@ -166,7 +166,9 @@ class Container(Runtime):
             return said.failure(f"{Ending.VANISHED}: {error}")
         # Some engines say it by a file where they were started, and by nothing else.
         is_over = look.state.oom_killed or (folder / "oom").exists()
-        return _outcome(said, look, wanted, is_over=is_over)
+        # Who follows it to its end is told how it ended, and gives that as an own exit code.
+        is_whole = child.process.returncode == look.state.exit_code
+        return _outcome(said, look, wanted, is_over=is_over, is_whole=is_whole)
 
     async def _run_apptainer(self, wanted: Wanted, job: Job) -> Outcome:
         if self.settings.pull == "never" and "://" in wanted.image:
@@ -215,14 +217,17 @@ class _Said:
         return failure(reason, *self._complaint.lines(), *self._output.lines())
 
 
-def _outcome(said: _Said, look: Look, wanted: Wanted, *, is_over: bool) -> Outcome:
+def _outcome(said: _Said, look: Look, wanted: Wanted, *, is_over: bool, is_whole: bool) -> Outcome:
     state = look.state
     if look.is_unstarted:
         return said.failure(f"{Ending.NOT_STARTED}: {state.error or 'the engine says no more'}")
     if not look.is_ended:
         return said.failure(f"{Ending.VANISHED}: the engine followed it no more ({state.status})")
     if state.exit_code == 0:
-        return said.success()
+        if is_whole:
+            return said.success()
+        lost = "it succeeded, but the engine followed it no more: its output may be lost"
+        return said.failure(f"{Ending.VANISHED}: {lost}")
     number = state.exit_code - 128
     # A program may exit with such a code as well: engines do not tell the one from the other.
     note = f" (signal {number})" if 0 < number < signal.NSIG else ""

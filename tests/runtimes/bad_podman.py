@@ -83,9 +83,11 @@ def start() -> None:
             note(name, "not started: ")
             hang()
         case 3:
+            note(name, "vanished: it succeeded")
             obey()
             sys.exit(LOST)
         case 4:
+            note(name, "vanished: it succeeded")
             obey()
             hang()
         case 5:

@@ -248,6 +248,7 @@ FAULTS = [
     ("create", "exit 0", "vanished: "),  # lies
     ("start", "kill -9 $$", "not started: "),
     ("start", "exit 0", "not started: "),  # lies
+    ("start", '{real} "$@"; kill -9 $$', "vanished: it succeeded, but"),  # what else was said?
     ("start", '{real} "$@" >/dev/null 2>&1 & exit 0', ("vanished: ", "not started: ")),  # goes away
     ("start", "exec sleep 99", "not started: "),  # hangs
     ("inspect", "exec sleep 99", "vanished: "),
