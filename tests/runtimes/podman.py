@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
 from contextlib import contextmanager, suppress
@@ -92,10 +93,19 @@ def own_podman():
     finally:
         with suppress(subprocess.CalledProcessError):
             podman.run("rm", "--all", "--force", "--time=0")
+        end_monitors(folder)
         subprocess.run(
             ["umount", str(folder / "root" / "overlay")], capture_output=True, check=False
         )
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_monitors(folder: Path) -> None:
+    """Kill what follows containers yet, though they are gone: a podman that was killed left it."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if f"{folder}/".encode() in path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 class Heard:
