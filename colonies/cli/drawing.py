@@ -5,6 +5,7 @@ Ids are cut to what tells them apart, and any command takes them so; times are s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -40,6 +41,8 @@ UNBOUNDED = 100_000
 
 WIDE = 100
 """Columns of a terminal where an age is said in words."""
+
+_ID = re.compile(r"\b[0-9a-f]{64}\b")
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
@@ -185,6 +188,8 @@ def _cell(column: str, value: Any, now: datetime, ago: str) -> Text:
     said = text_of(value)
     if column.endswith("_id"):
         said = said[:SHORT_ID]
+    elif column == "text":
+        said = _ID.sub(lambda found: found[0][:SHORT_ID], said)
     is_state = isinstance(value, IntEnum) or _is_state(column)
     style = COLOURS.get(said, "") if is_state else ""
     return Text(said, style=style, no_wrap=True, overflow="ellipsis")

@@ -55,6 +55,13 @@ async def test_a_narrow_table_cuts_no_state(shell, member, columns):
     assert [state in screen for state in ("running", "cancelled")] == [True, True]
 
 
+async def test_ids_are_cut_in_what_is_said_of_them_too(shell, member):
+    submitted = await member.submit("f", runtime_type="cli")
+    async with at_terminal(shell, "process", "history", submitted.id) as terminal:
+        screen = await terminal.rest()
+    assert screen.splitlines()[-1].split()[-2:] == ["by", member.key.id[:12]]
+
+
 async def test_a_drawn_workflow_fits_the_terminal(shell, member, colony):
     names = ["short", "a name that is longer than any terminal has room for, " * 2]
     specs = [
