@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import click
@@ -32,27 +32,36 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 
 
-async def measure_on(url: str, folder: Path, names: Sequence[str], scale: Scale) -> list[Chapter]:
+async def measure_on(
+    url: str, folder: Path, names: Sequence[str], scale: Scale
+) -> AsyncIterator[Chapter]:
     """Measure some parts on a PostgreSQL that is there; one that fails spoils no other."""
-    chapters = []
     async with World(url, folder, scale) as world:
         for name in names:
             started = time.perf_counter()
             try:
-                chapters.append(await part(name)(world))
+                chapter = await part(name)(world)
             except Exception as error:  # noqa: BLE001 - told here, and in the report
                 traceback.print_exc()
-                chapters.append(Chapter(name, f"**Failed**: {error!r}", [], is_whole=False))
+                chapter = Chapter(name, f"**Failed**: {error!r}", [], is_whole=False)
             click.echo(f"{name}: {time.perf_counter() - started:.1f} s", err=True)
-    return chapters
+            yield chapter
 
 
-async def measure(names: Sequence[str], scale: Scale) -> tuple[list[Chapter], str]:
-    """Measure some parts on a PostgreSQL of their own; gives also what that is."""
+async def measure(names: Sequence[str], scale: Scale, output: Path) -> bool:
+    """Measure some parts on a PostgreSQL of their own, and write the report anew after each.
+
+    Says whether all went well.
+    """
+    taken = others()
+    chapters: list[Chapter] = []
     with tempfile.TemporaryDirectory(prefix="colonies-bench-") as folder:
         async with EmbeddedPostgres(Path(folder) / "data") as server:
-            chapters = await measure_on(server.url, Path(folder), names, scale)
-            return chapters, await postgres(server.url)
+            about = describe(await postgres(server.url), taken)
+            async for chapter in measure_on(server.url, Path(folder), names, scale):
+                chapters.append(chapter)
+                write(chapters, about, output)
+    return all(chapter.is_whole for chapter in chapters)
 
 
 def write(chapters: list[Chapter], about: str, folder: Path) -> None:
@@ -83,11 +92,9 @@ def main(only: tuple[str, ...], output: Path, *, quick: bool) -> None:
     quiet = structlog.make_filtering_bound_logger(logging.WARNING)
     structlog.configure(wrapper_class=quiet)
     raise_file_limit()
-    taken = others()
-    chapters, server = run(measure(only or PARTS, QUICK if quick else FULL))
-    write(chapters, describe(server, taken), output)
+    is_whole = run(measure(only or PARTS, QUICK if quick else FULL, output))
     click.echo((output / "report.md").read_text())
-    sys.exit(not all(chapter.is_whole for chapter in chapters))
+    sys.exit(not is_whole)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ MOST_BYTES = 40_000
 
 @pytest.mark.timeout(300)
 async def test_every_part_measures_something(postgres_url, tmp_path):
-    chapters = await measure_on(postgres_url, tmp_path, PARTS, TINY)
+    chapters = [one async for one in measure_on(postgres_url, tmp_path, PARTS, TINY)]
     assert [chapter.conditions for chapter in chapters if not chapter.is_whole] == []
     assert all(chapter.figures for chapter in chapters)
     write(chapters, "a machine", tmp_path)
@@ -31,7 +31,7 @@ async def test_every_part_measures_something(postgres_url, tmp_path):
 async def test_every_way_to_run_is_measured(postgres_url, tmp_path):
     """Those that are installed: containers and Slurm take longer than the others."""
     scale = replace(TINY, ways=ALL_WAYS, queued=20)
-    [chapter] = await measure_on(postgres_url, tmp_path, ["runtimes"], scale)
+    [chapter] = [one async for one in measure_on(postgres_url, tmp_path, ["runtimes"], scale)]
     assert chapter.is_whole, chapter.conditions
     told = [*(row[0] for table in chapter.tables for row in table.rows), chapter.conditions]
     assert [way for way in ALL_WAYS if not any(way in one for one in told)] == []
