@@ -19,8 +19,8 @@ import click
 
 from colonies import logs
 from colonies.cli import aliases, output
+from colonies.cli.answers import Answer
 from colonies.cli.ids import Id
-from colonies.cli.output import Answer
 from colonies.cli.session import Session, check_identity
 from colonies.cli.status import Status
 from colonies.options import flags_for

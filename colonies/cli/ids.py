@@ -14,7 +14,7 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from colonies.cli.output import printable
+from colonies.cli.answers import printable
 from colonies.cli.session import Session, is_identity
 from colonies.core.errors import ColoniesError, Forbidden, Malformed, Misconfigured, NotFound
 from colonies.core.process import State
