@@ -15,7 +15,7 @@ import msgspec
 from click.shell_completion import CompletionItem
 
 from colonies.cli.answers import printable
-from colonies.cli.session import Session, is_identity
+from colonies.cli.session import GIVEN, Session, is_identity
 from colonies.core.errors import ColoniesError, Forbidden, Malformed, Misconfigured, NotFound
 from colonies.core.process import State
 
@@ -87,8 +87,6 @@ class Id(click.Argument):
         return completing(self._listing)(ctx, self, incomplete)
 
     def _or_setting(self, ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-        from colonies.cli.command import GIVEN  # noqa: PLC0415 - see above
-
         value = value or ctx.meta.get(GIVEN, {}).get(self._setting)
         if not value and self._is_wanted and not ctx.resilient_parsing:
             raise click.MissingParameter(ctx=ctx, param=param)
@@ -101,11 +99,9 @@ def completing(
     """Give what completes an id or a name, as far as a hub says it in time."""
 
     def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from colonies.cli.command import session_of  # noqa: PLC0415 - it knows how, and us
-
         things: Iterable[Thing] = ()
         with suppress(ColoniesError, TimeoutError):
-            things = asyncio.run(_listed(session_of(ctx), listing))
+            things = asyncio.run(_listed(Session.of(ctx), listing))
         return [
             CompletionItem(text, help=printable(thing.about))
             for thing in things

@@ -6,11 +6,14 @@ without.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+import click
 
 from colonies import settings as all_settings
 from colonies.core.errors import (
@@ -30,6 +33,9 @@ Role = Literal["server", "colony", "runtime"]
 
 T = TypeVar("T")
 
+GIVEN, ENVIRON = f"{__name__}.given", f"{__name__}.environ"
+"""Where a command's context keeps what flags say, and what stands in for the environment."""
+
 _IDENTITY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -45,8 +51,10 @@ class Session:
         self._signature = ""
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], environ: Mapping[str, str]) -> Session:
-        """Make a session of what was given by flags, of environment and file."""
+    def of(cls, ctx: click.Context) -> Session:
+        """Make the session of a command, of what was given by flags, of environment and file."""
+        given = ctx.meta.get(GIVEN, {})
+        environ = {**os.environ, **ctx.meta.get(ENVIRON, {})}
         settings = all_settings.load(given, environ)
         return cls(settings, given, all_settings.sources(given, environ))
 
