@@ -15,9 +15,10 @@ import msgspec
 from click.shell_completion import CompletionItem
 
 from colonies.cli.answers import printable
-from colonies.cli.session import GIVEN, Session, is_identity
+from colonies.cli.session import GIVEN, Session
 from colonies.core.errors import ColoniesError, Forbidden, Malformed, Misconfigured, NotFound
 from colonies.core.process import State
+from colonies.core.wire import is_id
 
 if TYPE_CHECKING:
     from colonies.client import Colonies
@@ -117,7 +118,7 @@ async def find(session: Session, text: str, listing: Listing, *, is_named: bool 
 
     Raises Malformed when there are several.
     """
-    if not text or is_identity(text) or not (is_named or _BEGINNING.fullmatch(text)):
+    if not text or is_id(text) or not (is_named or _BEGINNING.fullmatch(text)):
         return text
     things = list(await listing(session))
     fitting = [one.id for one in things if one.name == text]

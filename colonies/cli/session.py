@@ -7,7 +7,6 @@ without.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from types import TracebackType
@@ -23,6 +22,7 @@ from colonies.core.errors import (
     Misconfigured,
     NotFound,
 )
+from colonies.core.wire import is_id
 from colonies.settings import SETTINGS, Settings, flag_of
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ T = TypeVar("T")
 
 GIVEN, ENVIRON = f"{__name__}.given", f"{__name__}.environ"
 """Where a command's context keeps what flags say, and what stands in for the environment."""
-
-_IDENTITY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Session:
@@ -183,14 +181,9 @@ class Session:
         return f"{' and '.join(said) or 'host and port are the defaults'}; try: colonies doctor"
 
 
-def is_identity(text: str) -> bool:
-    """Whether a text is a whole id."""
-    return _IDENTITY.fullmatch(text) is not None
-
-
 def check_identity(text: str, source: str) -> str:
     """Give the text if it is an identity; what is not names where it came from."""
-    if not is_identity(text):
+    if not is_id(text):
         raise Misconfigured(f"{source}: expected 64 lower-case hex characters, not {text!r}")
     return text
 
