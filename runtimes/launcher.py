@@ -177,7 +177,8 @@ def _run(
         cores=options["cores"],
         mem=options["mem"],
         gpus=options["gpus"],
-        cpu=platform.machine(),
+        cpu=options["cpu"],
+        gpu=options["gpu"],
         labels=options["label"],
     )
     runtime = plugin(plugin_settings)

@@ -60,12 +60,13 @@ class Period:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._next_at = 0.0
+        self._turn = asyncio.Lock()
 
     async def begin(self) -> None:
         """Wait until it may begin, whoever else waits for that, and take notice that it does."""
-        while pause := self.pause():
-            await asyncio.sleep(pause)
-        self._next_at = time.monotonic() + self._seconds
+        async with self._turn:
+            await asyncio.sleep(self.pause())
+            self._next_at = time.monotonic() + self._seconds
 
     def note(self, seconds: float, *, calls: int, rows: int) -> None:
         """Take no notice: how long it takes does not matter."""
