@@ -58,7 +58,12 @@ def habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
 def starts() -> list[Callable[[Any], Any]]:
     """Give the options that are about one start, and not about the runtime."""
     return [
-        click.option("--check", is_flag=True, help="Check the settings, and start nothing."),
+        click.option(
+            "--check",
+            is_flag=True,
+            help="Say what would protect and what is missing; do no more.",
+        ),
+        click.option("--identify", is_flag=True, hidden=True),  # check the options, give the key
         click.option("--once", is_flag=True, help="Leave after one process, with its outcome."),
         click.option(
             "--within",

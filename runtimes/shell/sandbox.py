@@ -100,12 +100,13 @@ class Sandbox:
             *(["cgroup.kill", *counted] if groups else []),
         ]
 
-    def say(self, mode: str) -> None:
-        """Log what protects and what does not; raise Misconfigured if something is required."""
-        logger.info("sandbox ready", active=self.active, missing=self.missing)
+    def insist(self, mode: str) -> None:
+        """Raise Misconfigured if something is required that does not work here."""
         if mode == "require" and self.missing:
             reasons = "; ".join(f"{name}: {why}" for name, why in self.missing.items())
             raise Misconfigured(f"sandbox: required, but {reasons}")
+        if not (self._place.has_network or self._bwrap):
+            raise Misconfigured(f"offline: needs bubblewrap, but {self.missing['bubblewrap']}")
 
     def _find_bwrap(self) -> str:
         path = shutil.which("bwrap")

@@ -174,6 +174,30 @@ async def test_what_is_required_and_not_there_is_said_at_the_start(monkeypatch, 
         await Shell(Shell.Settings(sandbox="require")).open()
 
 
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"offline": True}, "offline: needs bubblewrap, but not installed"),
+        ({"offline": True, "sandbox": "off"}, "offline: needs the sandbox, which is turned off"),
+        ({"cwd": "/no/such/folder"}, "cwd: there is no folder '/no/such/folder'"),
+    ],
+)
+async def test_what_cannot_be_kept_is_not_promised(monkeypatch, tmp_path, settings, complaint):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    plugin = Shell(Shell.Settings(**settings))
+    for ask in (plugin.check, plugin.open):
+        with pytest.raises(Misconfigured, match=f"^{complaint}$"):
+            await ask()
+
+
+async def test_a_check_says_what_protects(tmp_path):
+    settings = {"cwd": str(tmp_path), "max_memory": 64, "max_cores": 1.5, "offline": HAS_BWRAP}
+    said = await Shell(Shell.Settings(**settings)).check()
+    assert said[0].startswith("sandbox: limits, temporary folder")
+    assert "limits: max_memory 64, max_cores 1.5" in said
+    assert said[-1] == f"network: {'none' if HAS_BWRAP else 'that of the machine'}"
+
+
 async def test_without_a_sandbox_nothing_is_changed(job, process_of):
     plugin = Shell(Shell.Settings(sandbox="off"))
     await plugin.open()
