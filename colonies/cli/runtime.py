@@ -15,6 +15,8 @@ from colonies.cli.ids import Id, runtimes
 from colonies.cli.spec import read_pairs, reader_of
 from colonies.core.runtime import Runtime
 
+COUNT = click.IntRange(0, 2**31 - 1)
+
 
 @click.group(cls=Noun)
 def runtime() -> None:
@@ -65,6 +67,27 @@ async def approve(session: Session, runtime_id: str) -> None:
 async def reject(session: Session, runtime_id: str) -> None:
     """Shut a runtime out. For the colony's owner."""
     await session.acting_as("colony").reject_runtime(runtime_id)
+
+
+@runtime.command("update")
+@click.argument("runtime_id", cls=Id, listing=runtimes, is_named=True, setting="runtime_id")
+@click.option("--cores", type=COUNT, help="Cores it has.")
+@click.option("--mem", type=COUNT, help="Memory it has, in MiB.")
+@click.option("--gpus", type=COUNT, help="GPUs it has.")
+@click.option("--cpu", help="Model of its CPU.")
+@click.option("--gpu", help="Model of its GPUs.")
+async def update(session: Session, runtime_id: str, **fields: Any) -> None:
+    """Say what a runtime has, where it does not say so itself. For the colony's owner.
+
+    What is not given stays. One of colonies-run says it anew at each start.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    if not given:
+        raise click.UsageError("nothing to update; give --cores, --mem, --gpus, --cpu or --gpu")
+    hub = session.acting_as("colony")
+    known = await hub.get_runtime(runtime_id)
+    figures = msgspec.structs.replace(known.figures, **given)
+    await hub.update_runtime(figures, runtime_id, session.colony_id)
 
 
 @runtime.command("ls", is_list=True)
