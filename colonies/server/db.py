@@ -26,6 +26,7 @@ from contextlib import (
 from typing import Any, TypeVar, cast
 
 import asyncpg
+from asyncpg.pgproto.pgproto import UUID  # made in a twentieth of the standard one's time
 
 from colonies.batch import Batch
 from colonies.core.errors import (
@@ -42,6 +43,8 @@ from colonies.server.pool import Pool
 from colonies.server.primary import POOLED, REFUSALS, SESSION, USUAL, Connection, connect
 from colonies.server.query import Query, load_queries
 from colonies.server.rows import PLACE, builder
+
+__all__ = ["UUID", "Database", "Session", "Statements", "Transaction", "seen_before"]
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -148,12 +151,12 @@ class Statements:
                 rows: Sequence[asyncpg.Record] = await connection.fetch(
                     query.text, *query.arguments(arguments), timeout=self._timeout
                 )
-                return rows
             except asyncpg.ReadOnlySQLTransactionError:
                 self._drop(connection)
                 raise
             finally:
                 self._give_back(connection)
+            return rows
 
     async def _take(self) -> Connection:
         """Give a connection to be given back."""
@@ -251,8 +254,11 @@ class Database(Statements):
         """Give what came of one item, run with what else is asked of the same meanwhile."""
         if self._most <= 1:
             return await super().batched(run, item, *more)
-        with self._batch(run, *more) as batch:
+        batch = self._batch((run, *more))
+        try:
             result: R = await batch.add(item, rows=rows)
+        finally:
+            self._forget_idle((run, *more), batch)
         return result
 
     async def batched_all(
@@ -262,26 +268,29 @@ class Database(Statements):
         if self._most <= 1:
             alone = (self.batched(run, item, *more) for item in items)
             return await asyncio.gather(*alone, return_exceptions=True)
-        with self._batch(run, *more) as batch:
+        batch = self._batch((run, *more))
+        try:
             results: list[R | BaseException] = await batch.add_all(items)
+        finally:
+            self._forget_idle((run, *more), batch)
         return results
 
-    @contextmanager
     def _batch(
-        self, run: Callable[..., Awaitable[Sequence[Any]]], *more: Hashable
-    ) -> Iterator[Batch[Any, Any]]:
-        """Give the line for this, which is there as long as somebody is in it."""
-        key = (run, *more)
+        self, key: tuple[Callable[..., Awaitable[Sequence[Any]]], *tuple[Hashable, ...]]
+    ) -> Batch[Any, Any]:
+        """Give the line for something, which is there as long as somebody is in it."""
         batch = self._batches.get(key)
         if batch is None:
-            pace = self._paces[run]
-            batch = Batch(lambda items: run(self, items, *more), most=self._most, pace=pace)
+            run, *more = key
+            batch = Batch(
+                lambda items: run(self, items, *more), most=self._most, pace=self._paces[run]
+            )
             self._batches[key] = batch
-        try:
-            yield batch
-        finally:
-            if batch.is_idle and self._batches.get(key) is batch:
-                del self._batches[key]
+        return batch
+
+    def _forget_idle(self, key: Hashable, batch: Batch[Any, Any]) -> None:
+        if batch.is_idle and self._batches.get(key) is batch:
+            del self._batches[key]
 
     @asynccontextmanager
     async def transaction(self, *, timeout: float | None = None) -> AsyncIterator[Transaction]:
