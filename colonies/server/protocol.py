@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import InvalidState
+from websockets.protocol import OPEN
 
 from colonies.core.errors import Misconfigured
 from colonies.server.event import Event
@@ -29,6 +29,14 @@ HEADER_TIMEOUT = 10.0
 
 FLUSH_BYTES = 64 * 1024
 """What is sent in one round of the loop before some of it is written."""
+
+WHOLE_TEXT = 0x81
+"""The first byte of a frame that is all of a text, see RFC 6455, 5.2."""
+
+SIZE_FOLLOWS = 126
+"""The second, where the size has two bytes of its own; one more, where it has eight."""
+
+LONG_SIZE = 1 << 16
 
 INVALID_DATA = 1007
 GRACE = 5
@@ -148,10 +156,9 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         """Send a frame, together with what else is sent in this round of the loop."""
         if not self.writable.is_set() or self.transport.is_closing() or self.close_sent:
             return False
-        try:
-            self.conn.send_text(frame)
-        except InvalidState:  # the peer has said goodbye
+        if self.conn.state is not OPEN:  # the peer has said goodbye
             return False
+        self.conn.writes += (_head_of(frame), frame)
         if not self._unsent:
             self.loop.call_soon(self._flush)
         self._unsent += len(frame)
@@ -185,6 +192,16 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
             self.frames = []
         else:
             super().send_receive_event_to_app()
+
+
+def _head_of(text: bytes) -> bytes:
+    """Give what stands before a text; the library's way to it takes five times as long."""
+    size = len(text)
+    if size < SIZE_FOLLOWS:
+        return bytes((WHOLE_TEXT, size))
+    if size < LONG_SIZE:
+        return bytes((WHOLE_TEXT, SIZE_FOLLOWS)) + size.to_bytes(2)
+    return bytes((WHOLE_TEXT, SIZE_FOLLOWS + 1)) + size.to_bytes(8)
 
 
 def _nothing() -> None:
