@@ -122,6 +122,7 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         self.writable.set()
         self.on_pong: Callable[[], None] = _nothing
         self.on_frame: Callable[[bytes], bool] = _later
+        self._is_sending = False
         self._unsent = 0
 
     def handle_connect(self, event: Any) -> None:
@@ -153,18 +154,26 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         self.on_pong()
 
     def send_now(self, frame: bytes) -> bool:
-        """Send a frame, together with what else is sent in this round of the loop."""
+        """Send a frame: the first of a round of the loop at once, all others of it together."""
         if not self.writable.is_set() or self.transport.is_closing() or self.close_sent:
             return False
         if self.conn.state is not OPEN:  # the peer has said goodbye
             return False
+        if not self._is_sending:
+            self._is_sending = True
+            self.loop.call_soon(self._end_round)
+            self.transport.write(_head_of(frame) + frame)
+            return True
         self.conn.writes += (_head_of(frame), frame)
-        if not self._unsent:
-            self.loop.call_soon(self._flush)
         self._unsent += len(frame)
         if self._unsent >= FLUSH_BYTES:
             self._flush()
         return True
+
+    def _end_round(self) -> None:
+        self._is_sending = False
+        if self._unsent:
+            self._flush()
 
     def _flush(self) -> None:
         """Hand over what was sent; each write of the loop's is one to the system."""
