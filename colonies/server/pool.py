@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from weakref import WeakSet
 
 from colonies.core.errors import Unavailable
 from colonies.server.primary import Connection
@@ -27,7 +26,7 @@ class Pool:
         self._seats = most  # that nobody has, for a connection each
         self._line: deque[asyncio.Future[None]] = deque()
         self._idle: list[Connection] = []
-        self._all: WeakSet[Connection] = WeakSet()
+        self._all: set[Connection] = set()
         self._is_closed = False
 
     async def take(self) -> Connection:
@@ -88,6 +87,7 @@ class Pool:
             self._give_up_seat()
             raise
         self._all.add(connection)
+        connection.add_termination_listener(self._all.discard)
         if self._is_closed:
             self.give_back(connection)
             raise _closed()
