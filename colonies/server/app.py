@@ -188,7 +188,8 @@ class Server:
         await asyncio.shield(self._serving)
 
     async def check_ready(self) -> None:
-        """Raise Unavailable when the database is away or changed, or the event loop is late."""
+        """Raise Unavailable when the database is out of order or changed, or the loop is late."""
+        await self.db.check()
         version = await self.db.fetch_value("get_schema_version")
         if version != self._schema:
             raise Unavailable(f"the database has schema version {version}, not {self._schema}")

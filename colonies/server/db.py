@@ -14,37 +14,25 @@ from collections.abc import (
     Callable,
     Hashable,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
-from contextlib import (
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
 import asyncpg
 from asyncpg.pgproto.pgproto import UUID  # made in a twentieth of the standard one's time
 
 from colonies.batch import Batch
-from colonies.core.errors import (
-    AlreadyExists,
-    ColoniesError,
-    Conflict,
-    Failure,
-    Malformed,
-    Misconfigured,
-    Unavailable,
-)
+from colonies.core.errors import ColoniesError, Failure
+from colonies.server.outages import Health, explained, translated, unreached
 from colonies.server.pace import Pace
 from colonies.server.pool import Pool
 from colonies.server.primary import POOLED, REFUSALS, SESSION, USUAL, Connection, connect
 from colonies.server.query import Query, load_queries
 from colonies.server.rows import PLACE, builder
 
-__all__ = ["UUID", "Database", "Session", "Statements", "Transaction", "seen_before"]
+__all__ = ["UUID", "Database", "Session", "Statements", "Transaction"]
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -53,42 +41,14 @@ R = TypeVar("R")
 USUAL_BATCH = 200
 """Rows of a statement that is shared. Measured: above a hundred a row costs the same."""
 
-_OUTAGES = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
-
-# What a unique constraint means to whoever broke it: the text and the field.
-_TAKEN = {
-    "colonies_pkey": ("there already is a colony with this id", "colony.colonyid"),
-    "runtimes_pkey": ("there already is a runtime with this id", "runtime.runtimeid"),
-    "runtimes_name_key": ("there already is a runtime with this name", "runtime.name"),
-    "crons_name_key": ("there already is a cron with this name", "cron.name"),
-    "generators_name_key": ("there already is a generator with this name", "generator.name"),
-    "attributes_pkey": ("the process has an attribute with this key and type", "attribute.key"),
-}
-
-_REQUESTS = "requests_pkey"
-
-
-def seen_before() -> Conflict:
-    """Give what says that a request has had no effect, as it was done before."""
-    return Conflict("the request was seen before", field="sec.req")
-
 
 class Statements:
     """What can be asked of the database, whether or not within a transaction."""
 
-    def __init__(self, queries: Mapping[str, Query], timeout: float) -> None:
+    def __init__(self, queries: Mapping[str, Query], timeout: float, health: Health) -> None:
         self._queries = queries
         self._timeout = timeout
+        self._health = health
 
     async def fetch_all(self, kind: type[T], name: str, /, **arguments: Any) -> list[T]:
         """Run a statement and give its rows as Structs."""
@@ -145,7 +105,7 @@ class Statements:
 
     async def _fetch(self, name: str, arguments: Mapping[str, Any]) -> Sequence[asyncpg.Record]:
         query = self._queries[name]
-        with _translated():
+        with translated(self._health):
             connection = await self._take()
             try:
                 rows: Sequence[asyncpg.Record] = await connection.fetch(
@@ -173,9 +133,9 @@ class _OnOneConnection(Statements):
     """Statements on a connection that is held for all of them."""
 
     def __init__(
-        self, queries: Mapping[str, Query], connection: Connection, timeout: float
+        self, queries: Mapping[str, Query], connection: Connection, timeout: float, health: Health
     ) -> None:
-        super().__init__(queries, timeout)
+        super().__init__(queries, timeout, health)
         self._connection = connection
 
     async def _take(self) -> Connection:
@@ -190,7 +150,7 @@ class Transaction(_OnOneConnection):
 
     async def run_script(self, script: str) -> None:
         """Run the statements of a file."""
-        with _translated():
+        with translated(self._health):
             await self._connection.execute(script, timeout=self._timeout)
 
 
@@ -211,7 +171,8 @@ class Database(Statements):
         With a ``direct_url``, which sessions use, the other is that of a pooler. ``batch`` bounds
         the rows of a statement that is shared; with 1 none is.
         """
-        super().__init__(load_queries(), timeout)
+        super().__init__(load_queries(), timeout, Health())
+        self._probing = asyncio.Lock()
         self._url = url
         self._direct_url = direct_url
         self._most = batch
@@ -223,9 +184,9 @@ class Database(Statements):
         """Connect; raise Unavailable when there is no database, Misconfigured when it says no."""
         try:
             if self._direct_url:
-                with _explained("direct database URL"):
+                with explained("direct database URL"):
                     (await self._connect_directly()).terminate()
-            with _explained("database URL"):
+            with explained("database URL"):
                 self._pool.give_back(await self._pool.take())
         except ColoniesError:
             await self.close()
@@ -233,9 +194,18 @@ class Database(Statements):
 
     async def close(self) -> None:
         """Close every connection; may be called twice."""
+        self._health.is_closed = True
         for batch in list(self._batches.values()):
             await batch.close()
         self._pool.close()
+
+    async def check(self) -> None:
+        """Raise Unavailable while what was refused last would still be: a write is tried then."""
+        async with self._probing:
+            if self._health.is_to_be_probed():
+                await self.execute("ping_storage")
+                self._health.recover()
+        self._health.check()
 
     def reconnect(self) -> None:
         """Drop every pooled connection, and what is under way on it.
@@ -302,7 +272,7 @@ class Database(Statements):
             transaction = connection.transaction()
             await transaction.start()
             try:
-                yield Transaction(self._queries, connection, timeout or self._timeout)
+                yield Transaction(self._queries, connection, timeout or self._timeout, self._health)
             except BaseException:
                 with suppress(asyncpg.InterfaceError):  # the connection has gone, and it with it
                     await transaction.rollback()
@@ -315,9 +285,9 @@ class Database(Statements):
         try:
             connection = await self._connect_directly()
         except REFUSALS as error:
-            raise Unavailable(f"the database cannot be reached: {error}") from error
+            raise unreached(error) from error
         try:
-            yield Session(self._queries, connection, self._timeout)
+            yield Session(self._queries, connection, self._timeout, self._health)
         finally:
             connection.terminate()
 
@@ -333,7 +303,7 @@ class Database(Statements):
     @asynccontextmanager
     async def _acquire(self) -> AsyncIterator[Connection]:
         """Have a connection for several statements."""
-        with _translated():
+        with translated(self._health):
             connection = await self._take()
             try:
                 yield connection
@@ -359,43 +329,14 @@ class Database(Statements):
 class Session(_OnOneConnection):
     """A connection of its own, for one task: what it hears and locks lasts as long as it does."""
 
-    def __init__(self, queries: Mapping[str, Query], connection: Any, timeout: float) -> None:
-        super().__init__(queries, connection, timeout)
+    def __init__(
+        self, queries: Mapping[str, Query], connection: Any, timeout: float, health: Health
+    ) -> None:
+        super().__init__(queries, connection, timeout, health)
         self.lost = asyncio.Event()
         connection.add_termination_listener(lambda _: self.lost.set())
 
     async def listen(self, channel: str, hear: Callable[[str], None]) -> None:
         """Call ``hear`` with every notification from now on; it must not wait."""
-        with _translated():
+        with translated(self._health):
             await self._connection.add_listener(channel, lambda *heard: hear(heard[-1]))
-
-
-@contextmanager
-def _explained(url: str) -> Iterator[None]:
-    """Say in our words why there is no connection."""
-    try:
-        yield
-    except (OSError, asyncpg.InternalClientError, asyncpg.CannotConnectNowError) as error:
-        raise Unavailable(f"the database cannot be reached: {error}") from error
-    except asyncpg.ProtocolViolationError as error:  # how PgBouncer says that it is none of ours
-        hint = "if it is that of a pooler, give the one behind it as --database-direct-url"
-        raise Misconfigured(f"{url}: {error}; {hint}") from error
-    except (ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise Misconfigured(f"{url}: {error}") from error
-
-
-class _translated:  # noqa: N801 - reads as a phrase: with _translated()
-    """Turn the driver's errors into ours, told apart by class and constraint, never by text."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, asyncpg.UniqueViolationError):
-            if error.constraint_name == _REQUESTS:
-                raise seen_before() from error
-            text, field = _TAKEN.get(error.constraint_name or "", ("already there", ""))
-            raise AlreadyExists(text, field=field) from error
-        if isinstance(error, asyncpg.CheckViolationError | asyncpg.DataError):
-            raise Malformed(f"out of range: {error.constraint_name or 'a value'}") from error
-        if isinstance(error, _OUTAGES):
-            raise Unavailable("the database cannot be reached") from error

@@ -52,6 +52,9 @@ LONGEST_PAUSE = 10.0
 GOOD_RUN = 1.0
 """Seconds after which a server that dies again was not the last one's failure."""
 
+LEAST_SPACE = 16 << 20
+"""Bytes of disk without which PostgreSQL cannot go on with its log: it takes as many at once."""
+
 # What a restart may meet. It is said and tried again, as long as the hub lives.
 _FAILURES = (
     Misconfigured,
@@ -132,10 +135,12 @@ class EmbeddedPostgres:
             os.chown(fresh, *programs.account)
         options = ["--no-locale", "--encoding=UTF8", "--username=colonies"]
         options += ["--auth-local=trust", "--auth-host=reject"]
-        options += [] if self._fsync else ["--no-sync"]
+        options += ["--no-clean"] if self._fsync else ["--no-clean", "--no-sync"]
         status, output = programs.run("initdb", *options, data=fresh)
         if status:
-            raise Misconfigured(f"initdb failed in {self._folder}: {_last_lines(output)}")
+            why = self._lack_of_space() or f"initdb failed: {_last_lines(output)}"
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise Misconfigured(f"no database made in {self._folder}: {why}")
         fresh.rename(self._data)
 
     async def _supervise(self, programs: Programs, server: subprocess.Popen[bytes]) -> None:
@@ -183,8 +188,14 @@ class EmbeddedPostgres:
                 return server
             if time.monotonic() >= give_up:
                 words = _last_lines(self._log.read_bytes())
-                raise Misconfigured(f"database did not start, see {self._log}: {words}")
+                why = self._lack_of_space() or f"see {self._log}: {words}"
+                raise Misconfigured(f"database did not start, {why}")
             await asyncio.sleep(0.2)
+
+    def _lack_of_space(self) -> str:
+        """Say so if it is that; a full disk is why PostgreSQL can write its own reason nowhere."""
+        free = shutil.disk_usage(self._folder).free
+        return f"no space left, {free >> 20} MB are free" if free < LEAST_SPACE else ""
 
     def _launch(self, programs: Programs) -> subprocess.Popen[bytes]:
         settings = ["listen_addresses=", "port=5432", "dynamic_shared_memory_type=mmap", "jit=off"]

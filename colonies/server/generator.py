@@ -20,9 +20,10 @@ from colonies.core.wire import ZERO_TIME, Time
 from colonies.core.workflow import MAX_MEMBERS, WorkflowSpec, read_workflow
 from colonies.server import workflow
 from colonies.server.agenda import Agenda
-from colonies.server.db import Database, Statements, Transaction, seen_before
+from colonies.server.db import Database, Statements, Transaction
 from colonies.server.hub import Hub
 from colonies.server.intent import Intent
+from colonies.server.outages import seen_before
 from colonies.server.quota import Quotas
 
 logger = structlog.get_logger()

@@ -23,7 +23,7 @@ from colonies.core.process import (
 )
 from colonies.core.runtime import Runtime
 from colonies.server import graph
-from colonies.server.db import Database, Statements, seen_before
+from colonies.server.db import Database, Statements
 from colonies.server.intent import NOBODY, NOBODYS, Intent, Seen, Submitter
 from colonies.server.moves import (
     Claim,
@@ -34,6 +34,7 @@ from colonies.server.moves import (
     close_all,
     submit_all,
 )
+from colonies.server.outages import seen_before
 from colonies.server.queue import Bookmarks, Queue
 from colonies.server.running import UNLIMITED, Limits, claim_alone, claim_within
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import count
 
 import structlog
@@ -57,6 +58,8 @@ class Ticker:
             await asyncio.sleep(self._period)
             self.lag = max(0.0, loop.time() - due)
             self._metrics.loop_lag.set(self.lag)
+            with suppress(Unavailable):  # what of a tick is possible meanwhile is done
+                await self._db.check()
             try:
                 await self.run_once(
                     stir=tick % STIR_EVERY == 0,

@@ -119,6 +119,8 @@ class _Api:
 
     async def _body(self, request: Request) -> bytes:
         limit = self._settings.max_message_bytes
+        if int(request.headers.get("content-length", 0)) > limit:
+            raise TooLarge(f"expected at most {limit} bytes")
         body = bytearray()
         try:
             async with asyncio.timeout(self._settings.body_timeout):

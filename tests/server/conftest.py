@@ -17,6 +17,7 @@ from colonies.server.db import Database
 from tests.conftest import add_runtime
 from tests.programs import data_folder
 from tests.server.doors import Talk, talk
+from tests.server.embedding import Journal
 from tests.server.hubs import reaching
 from tests.server.leases import OVER
 
@@ -159,6 +160,14 @@ def subscribe(colony, people):
         return await talk.ask("subscribeassignmentsmsg", fields, key, name)
 
     return subscribe
+
+
+@pytest.fixture
+def journal() -> Iterator[Journal]:
+    """What is logged, to be waited for."""
+    journal = Journal()
+    with capture_logs(processors=[journal]):
+        yield journal
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import count, islice
@@ -14,7 +12,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 from msgspec.structs import replace
-from structlog.testing import capture_logs
 
 from colonies.client import connect
 from colonies.core.errors import Unavailable
@@ -23,7 +20,7 @@ from colonies.server.app import Server
 from colonies.server.embedded import EmbeddedPostgres
 from tests.programs import PATIENCE, processes_in
 from tests.server.doors import talk
-from tests.server.embedding import postmaster, run
+from tests.server.embedding import Journal, postmaster, run
 
 
 def kill(folder: Path, *, children: bool = False) -> None:
@@ -32,31 +29,6 @@ def kill(folder: Path, *, children: bool = False) -> None:
     for number in [first, *(processes_in(folder / "postgres") if children else [])]:
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
-
-
-class Journal:
-    """What is logged: awaited, not slept for."""
-
-    def __init__(self) -> None:
-        self._events: asyncio.Queue[dict] = asyncio.Queue()
-
-    def __call__(self, _logger: object, _method: str, event: dict) -> dict:
-        self._events.put_nowait({**event, "at": time.monotonic()})
-        return event
-
-    async def next(self, name: str) -> dict:
-        """Wait for the next event of this name, passing over others."""
-        async with asyncio.timeout(PATIENCE):
-            while (event := await self._events.get())["event"] != name:
-                pass
-        return event
-
-
-@pytest.fixture
-def journal() -> Iterator[Journal]:
-    journal = Journal()
-    with capture_logs(processors=[journal]):
-        yield journal
 
 
 @pytest.mark.parametrize("children", [False, True], ids=["alone", "with its children"])

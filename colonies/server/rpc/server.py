@@ -7,8 +7,8 @@ from colonies.core.cluster import Cluster, Node
 from colonies.core.colony import Colony, Statistics
 from colonies.core.errors import Forbidden
 from colonies.server.call import Call
-from colonies.server.db import seen_before
 from colonies.server.intent import recall
+from colonies.server.outages import seen_before
 from colonies.server.peers import STALE
 from colonies.server.rpc import Request, rpc
 from colonies.server.rules import any_key, anyone, server_owner
