@@ -20,6 +20,7 @@ from colonies.core.cluster import Node
 from colonies.core.errors import Misconfigured, Unavailable
 from colonies.server.agenda import Agenda
 from colonies.server.db import Database
+from colonies.server.descriptors import Descriptors
 from colonies.server.dispatch import Dispatcher
 from colonies.server.duties import duties
 from colonies.server.embedded import EmbeddedPostgres
@@ -139,6 +140,7 @@ class Server:
         self.db: Database
         self.port = settings.server_port
         self._schema = 0
+        self._descriptors = Descriptors(settings.database_connections)
         self._stack = AsyncExitStack()
         self._serving: asyncio.Task[None]
 
@@ -188,7 +190,8 @@ class Server:
         await asyncio.shield(self._serving)
 
     async def check_ready(self) -> None:
-        """Raise Unavailable when the database is out of order or changed, or the loop is late."""
+        """Raise Unavailable, and say which of all that a hub needs to serve it does not have."""
+        self._descriptors.check()
         await self.db.check()
         version = await self.db.fetch_value("get_schema_version")
         if version != self._schema:
@@ -239,7 +242,7 @@ class Server:
             metrics=self.metrics,
         )
         app = make_app(dispatcher, self.settings, self.metrics, check=self.check_ready)
-        web = Web(app, self.settings)
+        web = Web(app, self.settings, self._descriptors)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         ticking = tasks.create_task(self.ticker.run())
         self._serving = tasks.create_task(web.serve([listener]))

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from colonies.core.errors import AlreadyExists, Conflict, Malformed, Misconfigured, Unavailable
+from colonies.server.descriptors import NONE_LEFT
 from colonies.server.seldom import Seldom
 
 logger = structlog.get_logger()
@@ -37,7 +38,7 @@ class Outage(msgspec.Struct, frozen=True):
 
 
 _AWAY = Outage("the database cannot be reached")
-_NO_DESCRIPTORS = Outage("the hub has no file descriptors left")
+_NO_DESCRIPTORS = Outage(NONE_LEFT)
 _READ_ONLY = Outage("the database is read-only")
 
 # The first that fits counts, so that a class stands before those that it belongs to.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -16,8 +17,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.protocol import OPEN
 
 from colonies.core.errors import Misconfigured
+from colonies.server.descriptors import Descriptors, Room
 from colonies.server.event import Event
-from colonies.server.web import LINE
+from colonies.server.web import LINE, refusing
 from colonies.settings import Settings
 
 MAX_PONG_BYTES = 1024 * 1024
@@ -26,6 +28,9 @@ MAX_PONG_BYTES = 1024 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 HEADER_TIMEOUT = 10.0
 """Seconds that a new connection has for the header of its first request."""
+
+REFUSAL_TIMEOUT = 1.0
+"""Seconds that one has who came when there was no room, to ask and be told so."""
 
 FLUSH_BYTES = 64 * 1024
 """What is sent in one round of the loop before some of it is written."""
@@ -46,8 +51,8 @@ GRACE = 5
 class Web(uvicorn.Server):
     """uvicorn, leaving signals to whoever runs us; raises Misconfigured for a bad certificate."""
 
-    def __init__(self, app: Any, settings: Settings) -> None:
-        super().__init__(_config(app, settings))
+    def __init__(self, app: Any, settings: Settings, descriptors: Descriptors) -> None:
+        super().__init__(_config(app, settings, descriptors))
         self.stopping = asyncio.Event()
 
     def capture_signals(self) -> Any:
@@ -62,9 +67,20 @@ class Web(uvicorn.Server):
 class _HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP, minus those who connect and say nothing, or never come to the point."""
 
+    def __init__(self, *arguments: Any, descriptors: Descriptors, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._descriptors = descriptors
+        self._is_welcome = True
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._silence = self.loop.call_later(HEADER_TIMEOUT, transport.close)
+        room = self._descriptors.room_for(transport.get_extra_info("socket").fileno())
+        self._is_welcome = room is Room.ENOUGH
+        self._patience = HEADER_TIMEOUT
+        if not self._is_welcome:
+            self.app = refusing(self.app)
+            self._patience = REFUSAL_TIMEOUT if room is Room.LITTLE else 0.0
+        self._silence = self.loop.call_later(self._patience, transport.close)
         self._header_bytes = 0
         self._is_in_header = True
 
@@ -77,7 +93,7 @@ class _HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._silence.cancel()
-        self._silence = self.loop.call_later(HEADER_TIMEOUT, self.transport.close)
+        self._silence = self.loop.call_later(self._patience, self.transport.close)
         self._header_bytes = 0
         self._is_in_header = True
 
@@ -85,6 +101,13 @@ class _HttpProtocol(HttpToolsProtocol):
         self._silence.cancel()
         self._is_in_header = False
         super().on_headers_complete()
+
+    def _should_upgrade(self) -> bool:
+        return self._is_welcome and super()._should_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        if self._is_welcome:
+            super()._unsupported_upgrade_warning()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._silence.cancel()
@@ -232,10 +255,11 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
-def _config(app: Any, settings: Settings) -> uvicorn.Config:
+def _config(app: Any, settings: Settings, descriptors: Descriptors) -> uvicorn.Config:
+    protocol: Any = partial(_HttpProtocol, descriptors=descriptors)
     config = uvicorn.Config(
         app,
-        http=_HttpProtocol,
+        http=protocol,
         ws=_WebSocketProtocol,
         # Above the limit, so that what is somewhat too large is answered and not cut off.
         ws_max_size=4 * settings.max_message_bytes,

@@ -13,13 +13,14 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from colonies.core import wire
 from colonies.core.envelope import error_reply
 from colonies.core.errors import Failure, TimedOut, TooLarge, Unavailable, UnknownType
 from colonies.server.call import Door, Peer
 from colonies.server.connection import POLICY_VIOLATION, Connection
+from colonies.server.descriptors import NONE_LEFT
 from colonies.server.dispatch import Dispatcher
 from colonies.server.metrics import Metrics
 from colonies.settings import Settings
@@ -31,6 +32,9 @@ HANG_UP_TIMEOUT = 1.0
 
 LINE = "colonies.line"
 """The ASGI scope's key for the server's own end of a socket, a `Line`."""
+
+PAGES = ("/health", "/ready", "/metrics")
+"""What whoever watches a hub asks, which is answered however busy it is."""
 
 OK = 200
 _TRY_AGAIN = PlainTextResponse(
@@ -55,9 +59,9 @@ def make_app(
     pages = Starlette(
         routes=[
             Route("/api", api.post, methods=["POST"]),
-            Route("/health", _health, methods=["GET"]),
-            Route("/ready", _Ready(check).get, methods=["GET"]),
-            Route("/metrics", _Exporter(metrics).get, methods=["GET"]),
+            Route(PAGES[0], _health, methods=["GET"]),
+            Route(PAGES[1], _Ready(check).get, methods=["GET"]),
+            Route(PAGES[2], _Exporter(metrics).get, methods=["GET"]),
         ]
     )
     doors = (Door.WS, Door.PUBSUB)
@@ -70,6 +74,26 @@ def make_app(
         await (door or pages)(scope, receive, send)
 
     return app
+
+
+def refusing(app: ASGIApp) -> ASGIApp:
+    """Make the app of who came when there was no room: how the hub is, and else to come again."""
+    failure = error_reply(Unavailable(NONE_LEFT))
+    headers = {**TEXT, "retry-after": "1", "connection": "close"}
+    refusal = Response(wire.encode(failure), Unavailable.status, headers)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_last(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        if scope["path"] in PAGES:
+            await app(scope, receive, send_last)
+        else:
+            await refusal(scope, receive, send)
+
+    return answer
 
 
 async def _health(_request: Request) -> Response:

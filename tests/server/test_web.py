@@ -229,6 +229,16 @@ async def test_an_endless_body_is_refused_before_it_ends(server, contents):
     await hang_up(writer)
 
 
+@pytest.mark.settings(body_timeout=3600.0)
+async def test_a_body_that_says_that_it_is_too_large_is_not_waited_for(server, contents):
+    reader, writer = await send(
+        server, b"POST /api HTTP/1.1\r\nHost: hub\r\nContent-Length: 99999999999\r\n\r\n{"
+    )
+    status, body = await read_http(reader)
+    assert (status, failure_of(wire.decode(body, Reply)).code) == (413, "too_large")
+    await hang_up(writer)
+
+
 @pytest.mark.settings(body_timeout=0.2)
 async def test_a_body_that_does_not_come_is_timed_out(server, contents):
     reader, writer = await send(
