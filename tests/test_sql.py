@@ -68,7 +68,7 @@ def test_a_name_begins_with_a_verb(name):
 
 def filled() -> dict[str, type]:
     """Which statement fills which Struct, as the calls of the database say."""
-    calls = re.findall(r'fetch_(?:all|one|maybe|placed)\(\s*(\w+),\s*"(\w+)"', SOURCES)
+    calls = re.findall(r'fetch_(?:all|one|maybe|placed|within)\(\s*(\w+),\s*"(\w+)"', SOURCES)
     return {name: STRUCTS[kind] for kind, name in calls if kind in STRUCTS}
 
 

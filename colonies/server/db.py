@@ -24,13 +24,13 @@ import asyncpg
 from asyncpg.pgproto.pgproto import UUID  # made in a twentieth of the standard one's time
 
 from colonies.batch import Batch
-from colonies.core.errors import ColoniesError, Failure
+from colonies.core.errors import ColoniesError, Failure, TooLarge
 from colonies.server.outages import Health, explained, translated, unreached
 from colonies.server.pace import Pace
 from colonies.server.pool import Pool
 from colonies.server.primary import POOLED, REFUSALS, SESSION, USUAL, Connection, connect
 from colonies.server.query import Query, load_queries
-from colonies.server.rows import PLACE, builder
+from colonies.server.rows import PLACE, builder, size_of
 
 __all__ = ["UUID", "Database", "Session", "Statements", "Transaction"]
 
@@ -40,6 +40,12 @@ R = TypeVar("R")
 
 USUAL_BATCH = 200
 """Rows of a statement that is shared. Measured: above a hundred a row costs the same."""
+
+MAX_REPLY_BYTES = 16 << 20
+"""Of rows that are given in one reply, unless it is a single one."""
+
+ROWS_AT_ONCE = 50
+"""Rows that are read before it is looked how large they are."""
 
 
 class Statements:
@@ -244,6 +250,27 @@ class Database(Statements):
         finally:
             self._forget_idle((run, *more), batch)
         return results
+
+    async def fetch_within(self, kind: type[T], name: str, /, **arguments: Any) -> list[T]:
+        """Run a statement and give its rows as Structs; raise TooLarge if they are for no reply.
+
+        They are read bit by bit, so that no more is in memory than a reply may have.
+        """
+        query = self._queries[name]
+        build: Callable[[asyncpg.Record], T] = builder(cast(Any, kind))
+        built: list[T] = []
+        size = 0
+        async with self._acquire() as connection, connection.transaction():
+            text, given = query.text, query.arguments(arguments)
+            cursor = await connection.cursor(text, *given, timeout=self._timeout)
+            while rows := await cursor.fetch(ROWS_AT_ONCE, timeout=self._timeout):
+                for row in rows:
+                    size += size_of(row.values())
+                    if size > MAX_REPLY_BYTES and built:
+                        most = f"a reply has at most {MAX_REPLY_BYTES >> 20} MiB"
+                        raise TooLarge(f"{most}, here the first {len(built)}: ask for fewer")
+                    built.append(build(row))
+        return built
 
     def _batch(
         self, key: tuple[Callable[..., Awaitable[Sequence[Any]]], *tuple[Hashable, ...]]

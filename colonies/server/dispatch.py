@@ -119,7 +119,8 @@ class Dispatcher:
             rpc = envelope.payload_type if envelope.payload_type in self.table else UNKNOWN
             reply = await self._answer(envelope, call)
         except Failure as error:
-            failure = error
+            # Its frames hold this one, and all that was read, until garbage is looked for.
+            failure = error.with_traceback(None)
         except Exception:
             logger.exception("call failed", rpc=rpc, caller=call.caller)
             failure = Failure()

@@ -134,7 +134,7 @@ class GetProcessHist(Request):
 @rpc("getprocesshistmsg", rule=member_or_owner("colony_id"))
 async def get_process_hist(call: Call, msg: GetProcessHist, _: None) -> list[Process]:
     """List the processes submitted lately, oldest first; at most 10,000."""
-    return await call.db.fetch_all(
+    return await call.db.fetch_within(
         Process,
         "list_process_history",
         colony_id=msg.colony_id,
@@ -156,7 +156,7 @@ class GetProcesses(Request):
 @rpc("getprocessesmsg", rule=member_or_owner("colony_id"))
 async def get_processes(call: Call, msg: GetProcesses, _: None) -> list[Process]:
     """List processes: waiting and running ones oldest first, ended ones newest first."""
-    return await call.db.fetch_all(
+    return await call.db.fetch_within(
         Process,
         {
             State.WAITING: "list_waiting_processes",

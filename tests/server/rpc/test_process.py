@@ -3,10 +3,11 @@
 import msgspec
 import pytest
 
-from colonies.core.errors import Conflict, Forbidden, Malformed, NotFound
+from colonies.core.errors import Conflict, Forbidden, Malformed, NotFound, TooLarge
 from colonies.core.identity import PrivateKey
 from colonies.core.process import Conditions, Held, Process, ProcessSpec, State
 from colonies.core.wire import ZERO_TIME
+from colonies.server import db
 from tests.conftest import add_runtime, held
 
 
@@ -327,3 +328,28 @@ async def test_a_very_long_name_is_kept_or_refused_but_breaks_nothing(
             await socket.ask("submitprocessespecmsg", {"spec": spec}, people.runtime)
     except Malformed:
         return
+
+
+async def test_a_list_that_is_too_large_for_a_reply_is_refused_and_says_how_many_fit(
+    member, colony, monkeypatch
+):
+    monkeypatch.setattr(db, "MAX_REPLY_BYTES", 3000)
+    for _ in range(3):
+        await member.submit("work", "x" * 1000, runtime_type="cli")
+    for listing in (member.get_processes(State.WAITING), member.get_process_hist(State.WAITING, 9)):
+        with pytest.raises(TooLarge, match="here the first 2: ask for fewer"):
+            await listing
+    assert len(await member.get_processes(State.WAITING, count=2)) == 2
+
+
+async def test_a_single_process_is_always_listed(member, colony, monkeypatch):
+    monkeypatch.setattr(db, "MAX_REPLY_BYTES", 3000)
+    await member.submit("work", "x" * 10_000, runtime_type="cli")
+    assert len(await member.get_processes(State.WAITING)) == 1
+
+
+async def test_a_history_of_many_is_read_to_its_end(member, colony, monkeypatch):
+    monkeypatch.setattr(db, "ROWS_AT_ONCE", 2)
+    ids = [await submit(member) for _ in range(5)]
+    listed = await member.get_process_hist(State.WAITING, 50)
+    assert [one.process_id for one in listed] == ids
