@@ -10,6 +10,7 @@ import structlog
 
 from colonies.core.errors import Unavailable
 from colonies.server import lifecycle
+from colonies.server.clock import Steps
 from colonies.server.db import Database
 from colonies.server.hub import Hub
 from colonies.server.lookout import Lookout
@@ -47,12 +48,14 @@ class Ticker:
         self._grace = grace
         self.lag = 0.0
         self._quiet_until = 0.0
+        # While the hub, or its database, was away nobody could renew; nor in an hour that was none.
+        self._up_since = 0.0
+        self._steps = Steps()
 
     async def run(self) -> None:
         """Run until cancelled; a database that is away is waited for."""
         loop = asyncio.get_running_loop()
-        # While the hub, or its database, was away nobody could renew.
-        up_since = loop.time()
+        self._up_since = loop.time()
         for tick in count():
             due = loop.time() + self._period
             await asyncio.sleep(self._period)
@@ -61,14 +64,15 @@ class Ticker:
             with suppress(Unavailable):  # what of a tick is possible meanwhile is done
                 await self._db.check()
             try:
+                is_due = await self._is_anything_due()
                 await self.run_once(
                     stir=tick % STIR_EVERY == 0,
-                    up_for=loop.time() - up_since,
-                    is_due=await self._is_anything_due(),
+                    up_for=loop.time() - self._up_since,
+                    is_due=is_due,
                 )
             except Unavailable as error:
                 logger.warning("tick skipped", error=error.message)
-                up_since = loop.time()
+                self._up_since = loop.time()
             except Exception:
                 logger.exception("tick failed")
 
@@ -103,9 +107,13 @@ class Ticker:
         if now < self._quiet_until:
             return False
         within = min(LEAST_DEADLINE, self._grace) + self._period
-        left = await self._db.fetch_value(
+        ((left, clock),) = await self._db.fetch_rows(
             "get_seconds_to_deadline", within=within, grace=self._grace
         )
+        answered = asyncio.get_running_loop().time()
+        if step := self._steps.note(clock, asked=now, answered=answered):
+            logger.warning("clock stepped", seconds=round(step, 1))
+            self._up_since = answered
         self._quiet_until = now + left
         return bool(left <= 0)
 

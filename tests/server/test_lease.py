@@ -172,3 +172,21 @@ class TestTheRealLoop:
         assert (await member.get_process(process.process_id)).state is State.RUNNING
         await once()
         assert (await member.get_process(process.process_id)).state is State.WAITING
+
+    @pytest.mark.settings(tick=0.01)
+    async def test_a_clock_that_is_put_forward_ends_no_lease(self, server, member, lapse, log):
+        """Nobody could renew in an hour that was none."""
+        await submit(member, lease=LONG_LEASE)
+        process = await take(member)
+        await until(lambda: server.ticker._steps._least > 0)
+        server.ticker._up_since -= 2 * LONG_LEASE
+        server.ticker._steps._least -= 3600  # as if it had said an hour less
+        server.ticker._steps._most -= 3600
+        await lapse()
+        server.ticker._quiet_until = 0
+        await until(lambda: any(one["event"] == "clock stepped" for one in log))
+        (event,) = [one for one in log if one["event"] == "clock stepped"]
+        assert 3590 < event["seconds"] <= 3600
+        looked = server.ticker._quiet_until
+        await until(lambda: server.ticker._quiet_until > looked)
+        assert (await member.get_process(process.process_id)).state is State.RUNNING
