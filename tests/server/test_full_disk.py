@@ -5,7 +5,7 @@ import os
 import random
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -16,6 +16,7 @@ from colonies.client.http import Readiness, ask_whether_ready
 from colonies.core.errors import Misconfigured, Unavailable
 from colonies.server.app import Server
 from colonies.server.embedded import EmbeddedPostgres
+from colonies.settings import Settings
 from tests.conftest import add_runtime
 from tests.programs import PATIENCE, data_folder
 from tests.server.doors import talk, until
@@ -62,9 +63,13 @@ of_size = pytest.mark.parametrize("disk", ["192m"], indirect=True)
 @pytest.fixture
 async def hub(settings, people, disk) -> AsyncIterator[Server]:
     """A hub on that disk, with a colony and a runtime."""
-    alone = replace(
-        settings, database_url="", data_dir=str(disk.place / "data"), tick=0.2, timeout=PATIENCE
-    )
+    async with a_hub(settings, people, disk.place / "data") as hub:
+        yield hub
+
+
+@asynccontextmanager
+async def a_hub(settings: Settings, people, folder: Path) -> AsyncIterator[Server]:
+    alone = replace(settings, database_url="", data_dir=str(folder), tick=0.2, timeout=PATIENCE)
     async with Server(alone) as server:
         async with reaching(server, people.server_owner) as owner:
             await owner.add_colony(people.colony_owner.id, "ours")
@@ -116,6 +121,13 @@ async def run_all(hub: Server, statement: str) -> list[asyncpg.Record]:
         await connection.close()
 
 
+async def use_up_the_journal(hub: Server) -> None:
+    """Write until PostgreSQL's own log needs another file."""
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        for _ in range(100):
+            await run_all(hub, "SELECT pg_logical_emit_message(true, '', repeat('x', 1000000))")
+
+
 @of_size
 async def test_a_full_disk_is_said_and_got_over(hub, disk, people, journal: Journal):
     acknowledged: set[str] = set()
@@ -154,9 +166,7 @@ async def test_a_journal_that_cannot_go_on_stops_the_database_until_it_can(
             one = await client.submit("early", runtime_type="cli")
             acknowledged.add(one.id)
     disk.fill()
-    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        while True:
-            await run_all(hub, "SELECT pg_logical_emit_message(true, '', repeat('x', 1000000))")
+    await use_up_the_journal(hub)
     refusal = await submit_until_refused(hub, people, acknowledged)
     assert (await ready(hub)).status == 503
     await journal.next("database unavailable")
@@ -183,3 +193,28 @@ async def test_a_database_that_does_not_start_for_lack_of_space_is_one_clear_lin
     disk.fill()
     with pytest.raises(Misconfigured, match=r"(?i)no space left"):
         await EmbeddedPostgres(folder).__aenter__()
+
+
+async def test_a_data_folder_that_may_not_be_written_any_more(
+    settings, people, folder: Path, journal: Journal
+):
+    """As a disk that the system has made read-only: what is there is kept, and it is said why."""
+    acknowledged: set[str] = set()
+    async with a_hub(settings, people, folder) as hub:
+        data = folder / "postgres"
+        places = [data, data / "pg_wal", *data.glob("base/*")]
+        modes = {place: place.stat().st_mode for place in places}
+        async with reaching(hub, people.runtime) as client:
+            acknowledged.add((await client.submit("early", runtime_type="cli")).id)
+        for place in places:
+            place.chmod(0o500)
+        await use_up_the_journal(hub)
+        await submit_until_refused(hub, people, acknowledged)
+        assert (await ready(hub)).status == 503
+        await journal.next("database unavailable")
+        failure = await journal.next("database start failed")
+        assert "Permission denied" in failure["error"]
+        for place, mode in modes.items():
+            place.chmod(mode)
+        await is_ready(hub)
+        assert sorted(await kept(hub)) == sorted(acknowledged)
