@@ -16,6 +16,7 @@ from colonies.server.hub import Hub
 from colonies.server.lookout import Lookout
 from colonies.server.metrics import Metrics
 from colonies.server.parties import Cause
+from colonies.server.seldom import Seldom
 
 logger = structlog.get_logger()
 
@@ -51,6 +52,7 @@ class Ticker:
         # While the hub, or its database, was away nobody could renew; nor in an hour that was none.
         self._up_since = 0.0
         self._steps = Steps()
+        self._seldom = Seldom()
 
     async def run(self) -> None:
         """Run until cancelled; a database that is away is waited for."""
@@ -71,7 +73,8 @@ class Ticker:
                     is_due=is_due,
                 )
             except Unavailable as error:
-                logger.warning("tick skipped", error=error.message)
+                if times := self._seldom.count(error.message):
+                    logger.warning("tick skipped", error=error.message, count=times)
                 self._up_since = loop.time()
             except Exception:
                 logger.exception("tick failed")
