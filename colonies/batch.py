@@ -184,19 +184,16 @@ async def _all_of(places: Sequence[Place[A, R]]) -> list[R | BaseException]:
 
     One after the other: as they are done by hundreds, `asyncio.gather` would take thrice as long.
     """
-    results: list[R | BaseException] = []
     try:
         for place in places:
-            try:
-                results.append(await place.done)
-            except Exception as error:  # noqa: BLE001 - it is the caller's to raise
-                results.append(error)
+            if not place.done.done():
+                await asyncio.wait([place.done])
     except asyncio.CancelledError:
         for place in places:
-            if not place.done.cancel() and not place.done.cancelled():
+            if not place.done.cancel():
                 place.done.exception()  # nobody asks for it any more
         raise
-    return results
+    return [place.done.exception() or place.done.result() for place in places]
 
 
 def _fail(asked: list[Place[A, R]], error: Exception) -> None:

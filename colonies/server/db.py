@@ -18,11 +18,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import (
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 import asyncpg
