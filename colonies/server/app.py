@@ -192,7 +192,7 @@ class Server:
     async def check_ready(self) -> None:
         """Raise Unavailable, and say which of all that a hub needs to serve it does not have."""
         self._descriptors.check()
-        await self.db.check()
+        self.db.check()
         version = await self.db.fetch_value("get_schema_version")
         if version != self._schema:
             raise Unavailable(f"the database has schema version {version}, not {self._schema}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import (
+    AsyncGenerator,
     AsyncIterator,
     Awaitable,
     Callable,
@@ -17,7 +18,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
 
 import asyncpg
@@ -154,6 +155,21 @@ class _OnOneConnection(Statements):
 class Transaction(_OnOneConnection):
     """Statements that happen together or not at all."""
 
+    async def fetch_parts(
+        self, name: str, arguments: Mapping[str, Any]
+    ) -> AsyncGenerator[Sequence[asyncpg.Record], None]:
+        """Run a statement and give its rows, some at once."""
+        query = self._queries[name]
+        given = query.arguments(arguments)
+        with translated(self._health):
+            async with aclosing(
+                self._connection.fetch_parts(
+                    query.text, *given, count=ROWS_AT_ONCE, timeout=self._timeout
+                )
+            ) as parts:
+                async for rows in parts:
+                    yield rows
+
     async def run_script(self, script: str) -> None:
         """Run the statements of a file."""
         with translated(self._health):
@@ -178,7 +194,6 @@ class Database(Statements):
         the rows of a statement that is shared; with 1 none is.
         """
         super().__init__(load_queries(), timeout, Health())
-        self._probing = asyncio.Lock()
         self._url = url
         self._direct_url = direct_url
         self._most = batch
@@ -205,13 +220,18 @@ class Database(Statements):
             await batch.close()
         self._pool.close()
 
-    async def check(self) -> None:
-        """Raise Unavailable while what was refused last would still be: a write is tried then."""
-        async with self._probing:
-            if self._health.is_to_be_probed():
-                await self.execute("ping_storage")
-                self._health.recover()
+    def check(self) -> None:
+        """Raise Unavailable while there is an outage, as far as is known."""
         self._health.check()
+
+    async def probe(self) -> None:
+        """Find out whether an outage is over, by a small write; raise Unavailable if it is not.
+
+        Does nothing without one, nor within a second of the last time.
+        """
+        if self._health.is_to_be_probed():
+            await self.execute("ping_storage")
+            self._health.recover()
 
     def reconnect(self) -> None:
         """Drop every pooled connection, and what is under way on it.
@@ -256,14 +276,11 @@ class Database(Statements):
 
         They are read bit by bit, so that no more is in memory than a reply may have.
         """
-        query = self._queries[name]
         build: Callable[[asyncpg.Record], T] = builder(cast(Any, kind))
         built: list[T] = []
         size = 0
-        async with self._acquire() as connection, connection.transaction():
-            text, given = query.text, query.arguments(arguments)
-            cursor = await connection.cursor(text, *given, timeout=self._timeout)
-            while rows := await cursor.fetch(ROWS_AT_ONCE, timeout=self._timeout):
+        async with self.transaction() as tx, aclosing(tx.fetch_parts(name, arguments)) as parts:
+            async for rows in parts:
                 for row in rows:
                     size += size_of(row.values())
                     if size > MAX_REPLY_BYTES and built:

@@ -6,6 +6,7 @@ What is asked of it is in `db.py`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -74,6 +75,18 @@ class Connection(asyncpg.Connection):
         """Run a statement, or several, for their effect."""
         try:
             return await super().execute(*arguments, **options)
+        except (TimeoutError, asyncio.CancelledError):
+            self.terminate()
+            raise
+
+    async def fetch_parts(
+        self, text: str, *arguments: Any, count: int, timeout: float
+    ) -> AsyncGenerator[Sequence[asyncpg.Record], None]:
+        """Run a statement within a transaction and give its rows, up to ``count`` at once."""
+        try:
+            cursor = await self.cursor(text, *arguments, timeout=timeout)
+            while rows := await cursor.fetch(count, timeout=timeout):
+                yield rows
         except (TimeoutError, asyncio.CancelledError):
             self.terminate()
             raise

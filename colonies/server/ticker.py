@@ -64,7 +64,7 @@ class Ticker:
             self.lag = max(0.0, loop.time() - due)
             self._metrics.loop_lag.set(self.lag)
             with suppress(Unavailable):  # what of a tick is possible meanwhile is done
-                await self._db.check()
+                await self._db.probe()
             try:
                 is_due = await self._is_anything_due()
                 await self.run_once(

@@ -158,6 +158,7 @@ async def test_a_database_that_is_read_only_for_a_while(server: Server, people, 
         finally:
             await sql.execute("ALTER DATABASE colonies RESET default_transaction_read_only")
         server.db._health._probed = -PROBE_PERIOD
+        await server.db.probe()
         await server.check_ready()
         await owner.add_colony(people.colony_owner.id, "ours")
     assert [one["event"] for one in log if one["event"].startswith("database ")] == [
