@@ -6,7 +6,9 @@ import asyncpg
 import pytest
 
 from colonies.core.errors import AlreadyExists, Conflict, Malformed, Unavailable
+from colonies.core.process import Process
 from colonies.server.app import Server
+from colonies.server.db import Database
 from colonies.server.outages import PROBE_PERIOD, Health, outage_of, translated
 from colonies.server.seldom import USUAL_PERIOD, Seldom
 from tests.server.hubs import reaching
@@ -165,3 +167,17 @@ async def test_a_database_that_is_read_only_for_a_while(server: Server, people, 
         "database unavailable",
         "database available again",
     ]
+
+
+async def test_a_list_that_is_given_up_leaves_no_connection_behind(database_url, sql):
+    hasty = Database(database_url, connections=1, timeout=0.5)
+    await hasty.open()
+    wanted = {"colony_id": "x", "count": 1}
+    try:
+        async with sql.transaction():
+            await sql.execute("LOCK TABLE processes")
+            with pytest.raises(Unavailable, match="does not answer in time"):
+                await hasty.fetch_within(Process, "list_waiting_processes", **wanted)
+        assert await hasty.fetch_within(Process, "list_waiting_processes", **wanted) == []
+    finally:
+        await hasty.close()
