@@ -74,18 +74,16 @@ def _environment() -> dict[str, str]:
 
 
 def _wait_for(docker: Docker, daemon: subprocess.Popen, folder: Path) -> None:
+    """Have the image in it once it listens; raise NotHere if that, or a container, cannot be."""
     until = time.monotonic() + PATIENCE
-    while True:
-        try:
+    while daemon.poll() is None and time.monotonic() < until:
+        with suppress(subprocess.CalledProcessError):
             docker.run("version")
-            docker.run("import", "-", IMAGE, input=image())
-            docker.run("run", "--rm", "--network=none", IMAGE, "true")
-        except subprocess.CalledProcessError as error:
-            if daemon.poll() is not None or time.monotonic() > until:
-                said = (folder / "log").read_text(errors="replace")[-500:]
-                raise NotHere(
-                    f"docker can run nothing here: {error.stderr[-200:]!r}, {said}"
-                ) from error
-            time.sleep(0.1)  # it says nothing when it is ready
-        else:
-            return
+            break
+        time.sleep(0.1)
+    try:
+        docker.run("import", "-", IMAGE, input=image())
+        docker.run("run", "--rm", "--network=none", IMAGE, "true")
+    except subprocess.CalledProcessError as error:
+        said = (folder / "log").read_text(errors="replace")[-500:]
+        raise NotHere(f"docker can run nothing here: {error.stderr[-200:]!r}, {said}") from error
