@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from colonies.client.keychain import find_key
 from colonies.core.errors import ColoniesError, Misconfigured
 from colonies.core.identity import PrivateKey
 from colonies.core.runtime import Runtime as Member
+from colonies.core.wire import is_id
 from colonies.options import CLIENT, setting_options
 from colonies.settings import Settings
 from colonies.version import __version__
@@ -174,7 +174,7 @@ def _config(options: dict[str, Any]) -> Settings:
     config = settings.load({key: options.get(key) for key in settings.SETTINGS})
     if not config.colony_id:
         raise Misconfigured("which colony? Give --colonyid or set COLONIES_COLONYID")
-    if not re.fullmatch("[0-9a-f]{64}", config.colony_id):
+    if not is_id(config.colony_id):
         raise Misconfigured("--colonyid: expected 64 lower-case hex characters")
     return config
 

@@ -8,10 +8,10 @@ from typing import Any
 import click
 import msgspec
 
-from colonies.cli import output
+from colonies.cli import answers
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, runtimes
-from colonies.cli.output import Answer
 from colonies.cli.spec import read_pairs, reader_of
 from colonies.core.runtime import Runtime
 
@@ -52,7 +52,7 @@ async def add(
     if is_approved:
         await hub.approve_runtime(runtime_id)
         added = await hub.get_runtime(runtime_id)
-    return output.identity(added, runtime_id)
+    return answers.identity(added, runtime_id)
 
 
 @runtime.command("approve")
@@ -98,14 +98,14 @@ async def ls(session: Session, labels: dict[str, str]) -> Answer[Sequence[Runtim
     runtimes = await session.read(lambda hub: hub.get_runtimes(session.colony_id))
     those = [one for one in runtimes if labels.items() <= one.labels.items()]
     columns = ("runtime_id", "name", "runtime_type", "state", "last_heard_from_time")
-    return output.table(those, *columns, "cores", "mem", "gpus")
+    return answers.table(those, *columns, "cores", "mem", "gpus")
 
 
 @runtime.command("get")
 @click.argument("runtime_id", cls=Id, listing=runtimes, is_named=True, setting="runtime_id")
 async def get(session: Session, runtime_id: str) -> Answer[Runtime]:
     """Show a runtime. For its fellows and the colony's owner."""
-    return output.view(await session.read(lambda hub: hub.get_runtime(runtime_id)))
+    return answers.view(await session.read(lambda hub: hub.get_runtime(runtime_id)))
 
 
 @runtime.command("resolve")
@@ -113,7 +113,7 @@ async def get(session: Session, runtime_id: str) -> Answer[Runtime]:
 async def resolve(session: Session, name: str) -> Answer[Runtime]:
     """Print the id of the runtime of that name. For its fellows and the colony's owner."""
     found = await session.read(lambda hub: hub.get_runtime(name))
-    return output.identity(found, found.runtime_id)
+    return answers.identity(found, found.runtime_id)
 
 
 @runtime.command("rm")
