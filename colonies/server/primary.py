@@ -6,7 +6,7 @@ What is asked of it is in `db.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,31 +65,31 @@ class Connection(asyncpg.Connection):
 
     async def fetch(self, *arguments: Any, **options: Any) -> Any:
         """Run a statement for its rows."""
-        try:
-            return await super().fetch(*arguments, **options)
-        except (TimeoutError, asyncio.CancelledError):
-            self.terminate()
-            raise
+        return await self._to_the_end(super().fetch(*arguments, **options))
 
     async def execute(self, *arguments: Any, **options: Any) -> Any:
         """Run a statement, or several, for their effect."""
+        return await self._to_the_end(super().execute(*arguments, **options))
+
+    async def _to_the_end(self, work: Awaitable[Any]) -> Any:
         try:
-            return await super().execute(*arguments, **options)
+            return await work
         except (TimeoutError, asyncio.CancelledError):
             self.terminate()
             raise
+        except AttributeError as error:
+            # Dropped between two steps of a statement, the driver looks for what it has no more.
+            if not self.is_closed():
+                raise
+            raise asyncpg.InterfaceError("the connection was dropped") from error
 
     async def fetch_parts(
         self, text: str, *arguments: Any, count: int, timeout: float
     ) -> AsyncGenerator[Sequence[asyncpg.Record], None]:
         """Run a statement within a transaction and give its rows, up to ``count`` at once."""
-        try:
-            cursor = await self.cursor(text, *arguments, timeout=timeout)
-            while rows := await cursor.fetch(count, timeout=timeout):
-                yield rows
-        except (TimeoutError, asyncio.CancelledError):
-            self.terminate()
-            raise
+        cursor = await self._to_the_end(self.cursor(text, *arguments, timeout=timeout))
+        while rows := await self._to_the_end(cursor.fetch(count, timeout=timeout)):
+            yield rows
 
     def _cancel_current_command(self, *_: object) -> None:
         """Ask for nothing, instead of what the driver would."""
