@@ -35,6 +35,19 @@ class Pace(Protocol):
     def pause(self) -> float:
         """Give how many seconds to wait before the next is done."""
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether the next can be done without waiting for anything else that is under way."""
+
+    async def clear(self, length: Callable[[], int]) -> None:
+        """Wait for that, but not for long; ``length`` gives how many are waiting for it by then."""
+
+    def begin(self) -> None:
+        """Take notice that something is under way from now on."""
+
+    def end(self) -> None:
+        """Take notice that it is done."""
+
 
 class AtOnce:
     """A pace for what nobody has to wait for."""
@@ -45,6 +58,17 @@ class AtOnce:
     def pause(self) -> float:
         """Give none."""
         return 0.0
+
+    is_clear = True
+
+    async def clear(self, length: Callable[[], int]) -> None:
+        """Wait for nothing."""
+
+    def begin(self) -> None:
+        """Take no notice."""
+
+    def end(self) -> None:
+        """Take no notice."""
 
 
 AT_ONCE = AtOnce()
@@ -79,7 +103,7 @@ class Batch(Generic[A, R]):
         ``rows`` is how many it may change. Whoever is cancelled before it is their turn has asked
         for nothing.
         """
-        if not self.is_idle or self._pace.pause():
+        if not (self.is_idle and self._pace.is_clear) or self._pace.pause():
             done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
             self._line.append(Place(item, rows, done))
             if self.is_idle:
@@ -89,10 +113,12 @@ class Batch(Generic[A, R]):
         # Whoever comes first needs nobody else: no task is made for one that is alone.
         self.is_idle = False
         started = perf_counter()
+        self._pace.begin()
         try:
             (result,) = await self._run([item])
             self._pace.note(perf_counter() - started, calls=1, rows=rows)
         finally:
+            self._pace.end()
             self._pass_on()
         return result
 
@@ -131,8 +157,13 @@ class Batch(Generic[A, R]):
             while self._line:
                 if pause := self._pause():
                     await asyncio.sleep(pause)
+                await self._pace.clear(self._line.__len__)
                 taken = self._take()
-                await self._settle(taken)
+                self._pace.begin()
+                try:
+                    await self._settle(taken)
+                finally:
+                    self._pace.end()
         finally:
             self._runner = None
             self.is_idle = True

@@ -28,7 +28,8 @@ def quiet_url(postgres_url) -> str:
                 INSERT INTO processes (colony_id, process_id, state, submission_time, end_time,
                     spec, runtime_type, runtime_ids, cores, mem, gpus, priority, max_wait_time,
                     max_exec_time, max_retries, wait_deadline, assigned_runtime_id, leased_until)
-                SELECT 'c', 'p' || number, number % 3, now(), CASE WHEN number % 3 = 2 THEN now() END,
+                SELECT 'c', 'p' || number, number % 3, now(),
+                       CASE WHEN number % 3 = 2 THEN now() END,
                        '{}', 'cli', '{}', 0, 0, 0, 0, 0, 0, 0, now() + interval '1 day',
                        CASE WHEN number % 3 > 0 THEN 'r' ELSE '' END, now() + interval '1 hour'
                 FROM generate_series(1, $1) AS number
@@ -43,9 +44,7 @@ def quiet_url(postgres_url) -> str:
 @pytest.fixture
 async def quiet(quiet_url) -> AsyncIterator[asyncpg.Connection]:
     """A connection to that database that plans as those of the hub do."""
-    connection = await asyncpg.connect(
-        quiet_url, server_settings=USUAL, statement_cache_size=0
-    )
+    connection = await asyncpg.connect(quiet_url, server_settings=USUAL, statement_cache_size=0)
     yield connection
     await connection.close()
 

@@ -39,7 +39,7 @@ from colonies.core.errors import (
     Misconfigured,
     Unavailable,
 )
-from colonies.server.pace import Pace
+from colonies.server.pace import Lane, Pace
 from colonies.server.primary import POOLED, REFUSALS, SESSION, USUAL, Connection, connect
 from colonies.server.query import Query, load_queries
 from colonies.server.rows import PLACE, builder
@@ -198,7 +198,9 @@ class Database(Statements):
         self._connections = connections
         self._most = batch
         self._batches: dict[Hashable, Batch[Any, Any]] = {}
-        self._paces: dict[Callable[..., Any], Pace] = defaultdict(Pace)
+        self.lane = Lane()
+        """What statements that calls share go through."""
+        self._paces: dict[Callable[..., Any], Pace] = defaultdict(lambda: Pace(lane=self.lane))
         self._pool: asyncpg.Pool | None = None
         self._pooled: WeakSet[Connection] = WeakSet()
 

@@ -5,9 +5,9 @@ transaction may still see it. A claim that began at the front would walk over al
 so it begins where the last one ended.
 
 A bookmark is only a hint: a claim that finds nothing behind it looks from the front as well. It is
-moved back to whatever comes to wait before it. Since that may be known to another hub alone, a claim
-looks from the front every second in any case; or, where that takes long, for a small share of the
-time.
+moved back to whatever comes to wait before it. Since that may be known to another hub alone, a
+claim looks from the front every second in any case; or, where that takes long, for a small share of
+the time.
 """
 
 from __future__ import annotations
