@@ -92,9 +92,7 @@ class Lane:
 class Pace:
     """What statements of one kind have taken of late, and the lane that they share with others."""
 
-    def __init__(
-        self, clock: Callable[[], float] = monotonic, *, lane: Lane | None = None
-    ) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic, *, lane: Lane | None = None) -> None:
         lane = lane or Lane()
         self._lane = lane
         self.clear = lane.clear
@@ -125,7 +123,8 @@ class Pace:
         """Give how many seconds to wait before the next one."""
         if self._calls <= FEW or not self._is_fresh(self._clock()):
             return 0.0
-        return min(LONGEST, max(0.0, GAIN * (self._seconds - SLOW * self._least)))
+        least = self._seconds if self._lane.is_narrow else 0.0
+        return min(LONGEST, max(least, GAIN * (self._seconds - SLOW * self._least)))
 
     def _is_fresh(self, now: float) -> bool:
         return now <= self._ended + STALE
