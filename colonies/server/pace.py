@@ -51,18 +51,18 @@ SHARE = 0.3
 
 
 class Lane:
-    """Where statements of all kinds go one at a time, as long as it is narrow."""
+    """Where statements of all kinds go one at a time, while there are other hubs."""
 
     def __init__(self) -> None:
-        self.is_narrow = False
-        """Whether there are other hubs."""
+        self.others = 0
+        """How many other hubs there are."""
         self._under_way = 0
         self._line: dict[asyncio.Future[None], Callable[[], int]] = {}
 
     @property
     def is_clear(self) -> bool:
         """Whether the next one can go at once."""
-        return not (self.is_narrow and (self._under_way or self._line))
+        return not (self.others and (self._under_way or self._line))
 
     async def clear(self, length: Callable[[], int]) -> None:
         """Wait until it is clear and no line is longer, but not for long: one may be stuck."""
@@ -123,8 +123,8 @@ class Pace:
         """Give how many seconds to wait before the next one."""
         if self._calls <= FEW or not self._is_fresh(self._clock()):
             return 0.0
-        least = self._seconds if self._lane.is_narrow else 0.0
-        return min(LONGEST, max(least, GAIN * (self._seconds - SLOW * self._least)))
+        turn = self._seconds * self._lane.others
+        return min(LONGEST, max(turn, GAIN * (self._seconds - SLOW * self._least)))
 
     def _is_fresh(self, now: float) -> bool:
         return now <= self._ended + STALE

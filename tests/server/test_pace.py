@@ -87,7 +87,7 @@ def test_what_has_become_slower_for_good_is_got_used_to(pace, clock):
 def lane() -> Lane:
     """One of a hub that is not alone."""
     lane = Lane()
-    lane.is_narrow = True
+    lane.others = 1
     return lane
 
 
