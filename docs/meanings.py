@@ -20,7 +20,7 @@ from colonies.core.process_graph import (
     Position,
     ProcessGraph,
 )
-from colonies.core.runtime import Approval, Location, Runtime
+from colonies.core.runtime import Approval, Figures, Location, Runtime
 from colonies.core.workflow import WorkflowSpec
 
 MEANINGS: dict[type, dict[str, str]] = {
@@ -145,6 +145,13 @@ MEANINGS: dict[type, dict[str, str]] = {
         "lastheardfromtime": "its last sign of life; the hub's to fill in",
         "location": "where it stands",
         "labels": "what it says of itself, for people; [its own](#labels) to say",
+    },
+    Figures: {
+        "cores": "cores it has",
+        "mem": "MiB of memory it has",
+        "gpus": "GPUs it has",
+        "cpu": "model of its CPU, for people",
+        "gpu": "model of its GPUs, for people",
     },
     Function: {
         "name": "what `func` of a spec names; unique at a runtime",

@@ -19,7 +19,7 @@ async def announce(colonies: Colonies, member: Member, functions: Sequence[Funct
 
     What the hub does not take is left out; we work all the same.
     """
-    await _say_labels(colonies, member)
+    await _say_itself(colonies, member)
     try:
         known = await colonies.get_functions(member.colony_id, runtime_id=member.runtime_id)
         said = {one.name: _content(one) for one in known}
@@ -34,13 +34,21 @@ async def announce(colonies: Colonies, member: Member, functions: Sequence[Funct
         logger.debug("functions announced", count=len(functions))
 
 
-async def _say_labels(colonies: Colonies, member: Member) -> None:
+async def _say_itself(colonies: Colonies, member: Member) -> None:
+    """Tell what we have, by which we are given work, and our labels."""
     try:
         known = await colonies.get_runtime(member.runtime_id)
+        if known.figures != member.figures:
+            await colonies.update_runtime(member.figures, colony_id=member.colony_id)
+            logger.info("figures updated", now=_figures(member), before=_figures(known))
         if known.labels != member.labels:
             await colonies.label_runtime(member.labels, member.colony_id)
     except Failure as failure:
-        logger.warning("labels not said", error=failure.message)
+        logger.warning("figures and labels not said", error=failure.message)
+
+
+def _figures(member: Member) -> dict[str, int]:
+    return {"cores": member.cores, "mem": member.mem, "gpus": member.gpus}
 
 
 async def _add(colonies: Colonies, member: Member, function: Function) -> None:

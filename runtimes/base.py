@@ -135,6 +135,14 @@ class Runtime(ABC):
         """Take an instance of this class's own ``Settings``."""
         self.settings = settings
 
+    async def check(self) -> list[str]:
+        """Say what it would work with here and what would protect, a line each, for ``--check``.
+
+        Called instead of all else, and leaves nothing begun. Raise Misconfigured, with what is
+        missing, when it could not open.
+        """
+        return []
+
     async def open(self) -> None:  # noqa: B027 - few plugins need to
         """Get ready; called once before the first process."""
 

@@ -128,7 +128,7 @@ class Delivery:
     async def _drop(self, kept: Kept) -> None:
         try:
             await asyncio.to_thread(self._outcomes.drop, kept)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             logger.warning("outcome not dropped", process=kept.process_id, error=str(error))
 
 

@@ -6,6 +6,15 @@ import os
 from pathlib import Path
 from secrets import token_hex
 
+from colonies.core.wire import is_id
+
+
+def attempt_file(process_id: str, attempt: int) -> str:
+    """Name the file of an attempt; raise ValueError when its id could lead elsewhere."""
+    if not is_id(process_id):
+        raise ValueError(f"{process_id!r} is no id of a process")
+    return f"{process_id}.{attempt}.json"
+
 
 def make_private(folder: Path) -> None:
     """Make a folder, and those above it, for nobody else to read."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from colonies.client.keychain import find_key
 from colonies.core.errors import ColoniesError, Misconfigured
 from colonies.core.identity import PrivateKey
 from colonies.core.runtime import Runtime as Member
+from colonies.core.wire import is_id
 from colonies.options import CLIENT, setting_options
 from colonies.settings import Settings
 from colonies.version import __version__
@@ -125,8 +125,11 @@ def _command(entry: EntryPoint, plugin: type[Runtime]) -> click.Command:
         if options["within"] and not options["once"]:
             raise click.UsageError("--within is for --once")
         config = _config(options)
-        if options["check"]:
+        if options["identify"]:
             return _check_identity(config, options["name"], options["runtime_id"])
+        if options["check"]:
+            _check(name, plugin(plugin_settings), options)
+            return None
         options["label"] = labels_of(entry, options["label"])
         logs.configure(verbose=options["verbose"])
         if options["tied"]:
@@ -155,11 +158,23 @@ def _plugin_settings(name: str, plugin: type[Runtime], given: dict[str, Any]) ->
         raise Misconfigured(f"settings of {name}: {error}") from error
 
 
+def _check(kind: str, plugin: Runtime, options: dict[str, Any]) -> None:
+    """Say what a plugin would work with, and how it protects; raise Misconfigured if it cannot."""
+    plugin.grace = options["grace"]
+    try:
+        lines = asyncio.run(plugin.check())
+    except Misconfigured:
+        raise
+    except Exception as error:
+        raise Misconfigured(f"plugin {kind} cannot start: {error}") from error
+    click.echo("\n  ".join([f"{options['name']}: {kind}", *lines]))
+
+
 def _config(options: dict[str, Any]) -> Settings:
     config = settings.load({key: options.get(key) for key in settings.SETTINGS})
     if not config.colony_id:
         raise Misconfigured("which colony? Give --colonyid or set COLONIES_COLONYID")
-    if not re.fullmatch("[0-9a-f]{64}", config.colony_id):
+    if not is_id(config.colony_id):
         raise Misconfigured("--colonyid: expected 64 lower-case hex characters")
     return config
 
@@ -177,7 +192,8 @@ def _run(
         cores=options["cores"],
         mem=options["mem"],
         gpus=options["gpus"],
-        cpu=platform.machine(),
+        cpu=options["cpu"],
+        gpu=options["gpu"],
         labels=options["label"],
     )
     runtime = plugin(plugin_settings)
@@ -289,7 +305,11 @@ def _file_options() -> list[click.Parameter]:
             metavar="FILE",
             help="Run all runtimes of a file (TOML); SIGHUP reads it again.",
         ),
-        click.Option(["--check"], is_flag=True, help="Check the file, and start nothing."),
+        click.Option(
+            ["--check"],
+            is_flag=True,
+            help="Check the file, say what would protect and what is missing; do no more.",
+        ),
     ]
 
 
@@ -305,11 +325,22 @@ def _run_file(ctx: click.Context, path: Path | None, *, check: bool) -> None:
     if path is None:
         raise click.UsageError("Missing the name of a plugin, or --config.")
     if check:
-        for entry in read_roster(path, ctx).values():
-            click.echo(f"{entry.name}: {entry.words[0]}")
+        _check_file(path, ctx)
         return
     logs.configure()
     asyncio.run(Supervisor(lambda: read_roster(path, ctx)).run())
+
+
+def _check_file(path: Path, ctx: click.Context) -> None:
+    """Check all runtimes of a file; raise Misconfigured with all that could not start."""
+    faults = []
+    for entry in read_roster(path, ctx).values():
+        try:
+            ctx.command.main([*entry.words, "--check"], standalone_mode=False)
+        except Misconfigured as error:
+            faults.append(f"{path}: runtimes.{entry.name}: {error}")
+    if faults:
+        raise Misconfigured("\nerror: ".join(faults))
 
 
 def main(words: Sequence[str] | None = None) -> None:

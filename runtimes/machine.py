@@ -1,4 +1,4 @@
-"""What this machine lets us have: cores, memory and GPUs.
+"""What this machine lets us have: cores, memory and GPUs, and what models these are.
 
 Within limits, such as those of a container, that is less than what is built in. All of it is read
 from files of the system, below a root.
@@ -7,6 +7,8 @@ from files of the system, below a root.
 from __future__ import annotations
 
 import os
+import platform
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +18,11 @@ import msgspec
 ROOT = Path("/")
 
 MIB = 2**20
+
+LONGEST_MODEL = 256
+"""Characters of the name of a model."""
+
+_OPAQUE = re.compile(r"[^!-~]+")
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -121,3 +128,35 @@ def _amd_renderers(nodes: Path) -> Iterator[int]:
             found = dict(zip(words[::2], words[1::2], strict=False))
             if found.get("simd_count", "0") != "0":
                 yield int(found.get("drm_render_minor", "0"))
+
+
+def cpu_model(root: Path = ROOT) -> str:
+    """Give the model of the CPU, or its architecture where the system does not say more."""
+    found = _values(root / "proc/cpuinfo", "model name")
+    return next(iter(found), platform.machine())
+
+
+def gpu_model(root: Path = ROOT) -> str:
+    """Give the models of the GPUs, as their drivers name them; empty where none does."""
+    if not count_gpus(root):
+        return ""
+    nvidia = (root / "proc/driver/nvidia/gpus").glob("*/information")
+    found = [model for path in sorted(nvidia) for model in _values(path, "Model")]
+    for path in sorted((root / "sys/class/drm").glob("card*/device/product_name")):
+        with suppress(OSError):
+            found.append(_plain(path.read_text(errors="replace")))
+    return ", ".join(dict.fromkeys(filter(None, found)))[:LONGEST_MODEL]
+
+
+def _values(path: Path, wanted: str) -> list[str]:
+    """Give what follows a name in a file of lines like ``name : value``."""
+    try:
+        lines = path.read_text(errors="replace").split("\n")
+    except OSError:
+        return []
+    pairs = (line.partition(":") for line in lines)
+    return [text for name, _, value in pairs if name.strip() == wanted and (text := _plain(value))]
+
+
+def _plain(text: str) -> str:
+    return _OPAQUE.sub(" ", text).strip()[:LONGEST_MODEL]

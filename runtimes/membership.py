@@ -17,9 +17,6 @@ logger = structlog.get_logger()
 APPROVAL_PERIOD = 2.0
 """Seconds between looks whether the owner has let us in."""
 
-DECIDING = ("runtime_type", "cores", "mem", "gpus")
-"""By what the hub decides which processes we are given: as the owner has registered it."""
-
 
 class Membership:
     """Our place in one colony; with the owner's key at hand we take it ourselves."""
@@ -71,13 +68,12 @@ class Membership:
         return False
 
     async def _compare(self) -> None:
-        """Say so when the colony knows us as something else: by that we are given work."""
+        """Say so when the colony knows us as another type: we are given work of that."""
         known = await self._colonies.get_runtime(self.member.runtime_id)
-        fields = [one for one in DECIDING if getattr(known, one) != getattr(self.member, one)]
-        if fields:
+        if known.runtime_type != self.member.runtime_type:
             logger.warning(
                 "registered as something else",
                 runtime=known.runtime_id,
-                registered={one: getattr(known, one) for one in fields},
-                wanted={one: getattr(self.member, one) for one in fields},
+                registered=known.runtime_type,
+                wanted=self.member.runtime_type,
             )

@@ -12,7 +12,14 @@ import msgspec
 from colonies.options import flags_for
 from runtimes.base import Help, Runtime
 from runtimes.labels import label_option
-from runtimes.machine import count_cores, count_gpus, count_memory
+from runtimes.machine import (
+    LONGEST_MODEL,
+    count_cores,
+    count_gpus,
+    count_memory,
+    cpu_model,
+    gpu_model,
+)
 
 
 def habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
@@ -51,7 +58,12 @@ def habits(plugin: type[Runtime]) -> list[Callable[[Any], Any]]:
 def starts() -> list[Callable[[Any], Any]]:
     """Give the options that are about one start, and not about the runtime."""
     return [
-        click.option("--check", is_flag=True, help="Check the settings, and start nothing."),
+        click.option(
+            "--check",
+            is_flag=True,
+            help="Say what would protect and what is missing; do no more.",
+        ),
+        click.option("--identify", is_flag=True, hidden=True),  # check the options, give the key
         click.option("--once", is_flag=True, help="Leave after one process, with its outcome."),
         click.option(
             "--within",
@@ -69,12 +81,26 @@ def figures() -> list[Callable[[Any], Any]]:
         _number("--cores", count, count_cores(), "Cores declared to the colony."),
         _number("--mem", count, count_memory(), "Memory declared to the colony, in MiB."),
         _number("--gpus", count, count_gpus(), "GPUs declared to the colony."),
+        _model("--cpu", cpu_model(), "Model of the CPU, for people."),
+        _model("--gpu", gpu_model(), "Model of the GPUs, for people."),
         label_option(),
     ]
 
 
 def _number(flag: str, kind: Any, default: float, text: str) -> Callable[[Any], Any]:
     return click.option(flag, type=kind, default=default, show_default=True, help=text)
+
+
+def _model(flag: str, default: str, text: str) -> Callable[[Any], Any]:
+    return click.option(
+        flag, default=default, show_default=bool(default), callback=_readable, help=text
+    )
+
+
+def _readable(_ctx: click.Context, _param: click.Parameter, text: str) -> str:
+    if len(text) > LONGEST_MODEL or not text.isprintable():
+        raise click.BadParameter(f"expected printable text of {LONGEST_MODEL} characters at most")
+    return text
 
 
 def plugin_option(

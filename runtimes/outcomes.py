@@ -6,7 +6,6 @@ user to read. A file is whole or not there.
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import Literal
@@ -16,7 +15,7 @@ import structlog
 
 from colonies.core.process import Conditions, Process, ProcessSpec, State
 from runtimes.base import Outcome
-from runtimes.files import make_private, remove_drafts, write_whole
+from runtimes.files import attempt_file, make_private, remove_drafts, write_whole
 
 logger = structlog.get_logger()
 
@@ -25,8 +24,6 @@ LONGEST = 7 * 86_400
 
 MOST = 10_000
 """Outcomes that are kept; of more, the newest, when the runtime starts."""
-
-_NAME = re.compile(r"[0-9a-f]{64}\.[0-9]+\.json", re.ASCII)
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -70,8 +67,8 @@ class Kept(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The name of its file."""
-        return f"{self.process_id}.{self.attempt}.json"
+        """The name of its file; raises ValueError when there can be none."""
+        return attempt_file(self.process_id, self.attempt)
 
 
 class Outcomes:
@@ -84,10 +81,9 @@ class Outcomes:
 
     def keep(self, kept: Kept) -> None:
         """Write an outcome down; raise OSError or ValueError when that cannot be."""
-        if not _NAME.fullmatch(kept.name):
-            raise ValueError(f"{kept.name!r} is no name of a file")
+        path = self._folder / kept.name
         make_private(self._folder)
-        write_whole(self._folder / kept.name, msgspec.json.encode(kept))
+        write_whole(path, msgspec.json.encode(kept))
 
     def drop(self, kept: Kept) -> None:
         """Forget an outcome, kept or not."""
@@ -129,7 +125,7 @@ class Outcomes:
     def _read(self, path: Path) -> Kept | None:
         try:
             kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+            owner = (kept.runtime_id, kept.colony_id, kept.name)
         except (OSError, ValueError):  # msgspec's errors are ValueErrors
             return None
-        owner = (kept.runtime_id, kept.colony_id, kept.name)
         return kept if owner == (self._runtime_id, self._colony_id, path.name) else None

@@ -18,7 +18,7 @@ import msgspec
 from colonies.core.errors import Misconfigured
 
 _KEYS = {"runtime_type": "type"}
-_NO_KEYS = {"help", "check", "once", "within"}
+_NO_KEYS = {"help", "check", "identify", "once", "within"}
 """Options that are about one start, and not about the runtime."""
 
 
@@ -174,7 +174,7 @@ def _checked(option: click.Option, value: Any, where: str) -> Any:
 def _identity(command: click.Command, words: list[str], where: str) -> str:
     """Have a command check its options, and give which key it would use."""
     try:
-        return str(command.main([*words, "--check"], standalone_mode=False))
+        return str(command.main([*words, "--identify"], standalone_mode=False))
     except click.BadParameter as error:
         name = error.param.name if error.param else None
         key = f".{_KEYS.get(name, name)}" if name else ""

@@ -7,7 +7,6 @@ assigned, token and environment included, for nobody but the user to read.
 from __future__ import annotations
 
 import asyncio
-import re
 from pathlib import Path
 
 import msgspec
@@ -15,13 +14,11 @@ import structlog
 
 from colonies.core.envelope import new_request_id
 from colonies.core.process import Process
-from runtimes.files import make_private, remove_drafts, write_whole
+from runtimes.files import attempt_file, make_private, remove_drafts, write_whole
 from runtimes.lasting import Lasting
 from runtimes.loop import Abandoned, LoopThread
 
 logger = structlog.get_logger()
-
-_NAME = re.compile(r"[0-9a-f]{64}\.[0-9]+\.json", re.ASCII)
 
 
 class Tenure:
@@ -53,7 +50,7 @@ class Tenure:
         """Write an attempt down before anything is done for it."""
         try:
             await asyncio.to_thread(self._keep, process)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             # It is made all the same: only a restart would not know of it.
             logger.warning("held attempt not kept", process=process.process_id, error=str(error))
 
@@ -62,7 +59,7 @@ class Tenure:
         try:
             await self._thread.run(self._plugin.forget, process)
             await asyncio.to_thread((self._folder / _name_of(process)).unlink, missing_ok=True)
-        except (OSError, Abandoned) as error:
+        except (OSError, ValueError, Abandoned) as error:
             logger.warning("attempt not forgotten", process=process.process_id, error=str(error))
 
     async def leave(self) -> None:
@@ -104,14 +101,11 @@ class Tenure:
     def _read(self, path: Path) -> Process | None:
         try:
             process = msgspec.json.decode(path.read_bytes(), type=Process)
+            is_ours = process.assigned_runtime_id == self._runtime_id
+            return process if is_ours and _name_of(process) == path.name else None
         except (OSError, ValueError):  # msgspec's errors are ValueErrors
             return None
-        is_ours = process.assigned_runtime_id == self._runtime_id
-        return process if is_ours and _name_of(process) == path.name else None
 
 
 def _name_of(process: Process) -> str:
-    name = f"{process.process_id}.{process.attempt}.json"
-    if not _NAME.fullmatch(name):
-        raise OSError(f"{name!r} is no name of a file")
-    return name
+    return attempt_file(process.process_id, process.attempt)

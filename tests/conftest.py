@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
+import hypothesis
 import msgspec
 import pytest
 
@@ -19,6 +20,12 @@ from colonies.server.embedded import EmbeddedPostgres
 from colonies.server.schema import bring_up_to_date
 from colonies.settings import Settings
 from tests.programs import PATIENCE
+
+# How long an example takes says how much the machine has to do, and nothing of the product.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 NEVER = 3600.0
 """A tick that does not come by itself; tests call ``ticker.run_once``."""

@@ -7,9 +7,10 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 from colonies.server.programs import choose_account
@@ -52,13 +53,26 @@ def pooler(database_url: str, folder: Path) -> Iterator[str]:
         for path in (*folder.iterdir(), folder):
             os.chown(path, *account)
     # Not by its path: the folders above may be closed to the account.
-    with (folder / "log").open("wb") as log:
-        running = subprocess.Popen(
-            [PROGRAM, "pgbouncer.ini"], cwd=folder, stdin=subprocess.DEVNULL,
-            stdout=log, stderr=log, **options,
-        )  # fmt: skip
-    try:
-        yield f"postgresql://colonies@127.0.0.1:{port}/colonies?sslmode=disable"
-    finally:
-        running.kill()
-        running.wait()
+    with subprocess.Popen(
+        [PROGRAM, "pgbouncer.ini"], cwd=folder, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **options,
+    ) as running:  # fmt: skip
+        # Read to its end, as a full pipe would stop it.
+        reader = Thread(target=running.stderr.read)
+        try:
+            said = b"".join(_until(b"process up", running.stderr))
+            assert b"process up" in said, said.decode()
+            reader.start()
+            yield f"postgresql://colonies@127.0.0.1:{port}/colonies?sslmode=disable"
+        finally:
+            running.kill()
+            if reader.is_alive():
+                reader.join()
+
+
+def _until(text: bytes, lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Give the lines up to the one with a text, or all."""
+    for line in lines:
+        yield line
+        if text in line:
+            return

@@ -20,7 +20,7 @@ from colonies.core.generator import Generator
 from colonies.core.identity import PrivateKey
 from colonies.core.log import Append
 from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State
-from colonies.core.runtime import Runtime
+from colonies.core.runtime import Figures, Runtime
 from colonies.core.workflow import Edit, WorkflowSpec
 from colonies.server import app
 from colonies.settings import Settings
@@ -67,6 +67,7 @@ ARGUMENTS: dict[str, Any] = {
     "output": ["one"],
     "errors": ["one"],
     "labels": {"os": "linux"},
+    "figures": Figures(cores=4, mem=1024, gpus=0),
     "key": "key",
     "value": "value",
     "kind": 1,

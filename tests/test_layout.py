@@ -29,7 +29,7 @@ CATCH_ALL = {
     "colonies/server/ticker.py": 1,  # the pass goes on
     "runtimes/daemon.py": 1,  # a plugin may not start
     "runtimes/execution.py": 2,  # a process that broke is closed as failed; so may the asking
-    "runtimes/launcher.py": 1,  # a plugin may not load
+    "runtimes/launcher.py": 2,  # a plugin may not load, or its check may break
     "runtimes/python/signatures.py": 1,  # an annotation is code
     "runtimes/python/child.py": 2,  # whatever a function, or a module, raises is its answer
 }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from colonies.cli import output
+from colonies.cli import answers
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import completing, processes
-from colonies.cli.output import Answer
 from colonies.core.attribute import Attribute
 
 
@@ -29,11 +29,11 @@ def attribute() -> None:
 async def add(session: Session, process_id: str, key: str, value: str) -> Answer[Attribute]:
     """Add an attribute and print its id. For the runtime that runs the process."""
     added = await session.acting_as("runtime").add_attribute(process_id, key, value)
-    return output.identity(added, added.attribute_id)
+    return answers.identity(added, added.attribute_id)
 
 
 @attribute.command("get")
 @click.argument("attribute_id", metavar="ID")
 async def get(session: Session, attribute_id: str) -> Answer[Attribute]:
     """Show an attribute. For the colony's runtimes and its owner."""
-    return output.view(await session.read(lambda hub: hub.get_attribute(attribute_id)))
+    return answers.view(await session.read(lambda hub: hub.get_attribute(attribute_id)))

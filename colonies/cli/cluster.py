@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from colonies.cli import output
+from colonies.cli import answers
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
-from colonies.cli.output import Answer
 from colonies.core.cluster import Cluster
 
 
@@ -20,5 +20,5 @@ async def info(session: Session) -> Answer[Cluster]:
     """List the hubs, and which one leads. For the hub's owner."""
     found = await session.acting_as("server").get_cluster()
     columns = ("name", "host", "api_port", "version", "started", "last_seen", "is_leader")
-    listed = output.table(found.nodes, *columns)
+    listed = answers.table(found.nodes, *columns)
     return Answer(found, listed.lines, table=listed.table)

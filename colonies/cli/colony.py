@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from colonies.cli import output
+from colonies.cli import answers, output
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, colonies
-from colonies.cli.output import Answer
 from colonies.cli.spec import reader_of
 from colonies.core.colony import Colony, Statistics
 from colonies.core.errors import NotFound
@@ -34,25 +34,25 @@ async def add(session: Session, name: str, spec: Colony | None) -> Answer[Colony
         raise click.BadParameter("expected a name", param_hint="--name")
     hub = session.acting_as("server")
     added = await hub.add_colony(session.identity_for("colony"), name)
-    return output.identity(added, added.colony_id)
+    return answers.identity(added, added.colony_id)
 
 
 @colony.command("ls", is_list=True)
 async def ls(session: Session) -> Answer[Sequence[Colony]]:
     """List all colonies. For the hub's owner."""
-    return output.table(await session.acting_as("server").get_colonies(), "colony_id", "name")
+    return answers.table(await session.acting_as("server").get_colonies(), "colony_id", "name")
 
 
 @colony.command("get")
 async def get(session: Session) -> Answer[Colony]:
     """Show the colony of --colonyid. For its members and its owner."""
-    return output.view(await session.read(lambda hub: hub.get_colony(session.colony_id)))
+    return answers.view(await session.read(lambda hub: hub.get_colony(session.colony_id)))
 
 
 @colony.command("stats")
 async def stats(session: Session) -> Answer[Statistics]:
     """Count what is in the colony of --colonyid. For its members and its owner."""
-    return output.view(await session.read(lambda hub: hub.get_colony_stats(session.colony_id)))
+    return answers.view(await session.read(lambda hub: hub.get_colony_stats(session.colony_id)))
 
 
 @colony.command("rm")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -19,9 +18,9 @@ import click
 
 from colonies import logs
 from colonies.cli import aliases, output
+from colonies.cli.answers import Answer
 from colonies.cli.ids import Id
-from colonies.cli.output import Answer
-from colonies.cli.session import Session, check_identity
+from colonies.cli.session import ENVIRON, GIVEN, Session, check_identity
 from colonies.cli.status import Status
 from colonies.options import flags_for
 from colonies.settings import KINDS, SETTINGS, flag_of
@@ -34,7 +33,6 @@ __all__ = [
     "Session",
     "SettingOption",
     "check_identity",
-    "session_of",
     "setting_option",
 ]
 
@@ -51,9 +49,6 @@ CLIENT = (
     "verbose",
 )
 """The settings that matter to whoever asks a hub."""
-
-GIVEN, ENVIRON = f"{__name__}.given", f"{__name__}.environ"
-"""Where a context keeps what flags say, and what stands in for the environment."""
 
 _ALSO = {"tls": (" /--insecure",), "verbose": ("-v",)}
 """Shorter spellings of some flags."""
@@ -147,7 +142,7 @@ class Command(_Sections):
         """Run the command and print its answer."""
         as_json, full = ctx.params.pop("as_json", False), ctx.params.pop("full", False)
         pause = ctx.params.pop("watch", None)
-        session = session_of(ctx)
+        session = Session.of(ctx)
         is_quiet = self._is_asking or self._is_answering
         logs.configure(verbose=session.settings.verbose, quiet=is_quiet)
         if not self._is_asking:
@@ -192,12 +187,6 @@ class Command(_Sections):
             if isinstance(param, Id) and param.name:
                 whole[param.name] = await param.find(session, whole[param.name])
         return whole
-
-
-def session_of(ctx: click.Context) -> Session:
-    """Make the session of a command."""
-    environ = {**os.environ, **ctx.meta.get(ENVIRON, {})}
-    return Session.of(ctx.meta.get(GIVEN, {}), environ)
 
 
 def _list_options() -> list[click.Parameter]:

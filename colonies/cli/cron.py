@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from colonies.cli import output
+from colonies.cli import answers
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, crons
-from colonies.cli.output import Answer
 from colonies.cli.spec import members_in_short, read_workflow, workflow_text
 from colonies.core.cron import NO_INTERVAL, Catchup, Cron
 from colonies.core.errors import NotFound
@@ -70,7 +70,7 @@ async def add(
             **fields,
         )
     )
-    return output.identity(added, added.cron_id)
+    return answers.identity(added, added.cron_id)
 
 
 @cron.command("ls")
@@ -79,7 +79,7 @@ async def add(
 async def ls(session: Session, count: int) -> Answer[Sequence[Cron]]:
     """List crons by name. For the colony's runtimes and its owner."""
     found = await session.read(lambda hub: hub.get_crons(session.colony_id, count=count))
-    return output.table(found, "cron_id", "name", "times", "last_run", "next_run")
+    return answers.table(found, "cron_id", "name", "times", "last_run", "next_run")
 
 
 @cron.command("get")
@@ -90,7 +90,7 @@ async def get(session: Session, cron_id: str) -> Answer[Cron]:
     instead = {"workflow_spec": members_in_short(found.workflow_spec)}
     if found.interval == NO_INTERVAL:
         instead["interval"] = []
-    return output.view(found, instead)
+    return answers.view(found, instead)
 
 
 @cron.command("run")
@@ -101,7 +101,7 @@ async def run(session: Session, cron_id: str) -> Answer[Cron]:
     Its next time is counted from now.
     """
     ran = await session.acting_as("runtime").run_cron(cron_id)
-    return output.identity(ran, ran.prev_process_graph_id)
+    return answers.identity(ran, ran.prev_process_graph_id)
 
 
 @cron.command("rm")

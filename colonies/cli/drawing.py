@@ -31,7 +31,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table as Grid
 from rich.text import Text
 
-from colonies.cli.output import COLOURS, SHORT_ID, Progress, Table, printable, text_of
+from colonies.cli.answers import COLOURS, SHORT_ID, Table, printable, text_of
 from colonies.core.wire import ZERO_TIME
 
 LONG_AGO = 90 * 86_400
@@ -71,10 +71,11 @@ def live_table() -> Iterator[Callable[[Table | None], None]]:
         yield redraw
 
 
-class Bar(Progress):
+class Bar:
     """How far something is, drawn."""
 
     is_shown = True
+    is_measured = False
 
     def __init__(self, drawn: Bars, task: TaskID) -> None:
         self._drawn = drawn
@@ -104,7 +105,7 @@ class OnceKnown(ProgressColumn):
 
 
 @contextmanager
-def bar(text: str, total: int | None) -> Iterator[Progress]:
+def bar(text: str, total: int | None) -> Iterator[Bar]:
     """Draw on standard error how far something is, and nothing of it afterwards."""
     columns: list[ProgressColumn] = [
         SpinnerColumn(),

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from colonies.cli import output
+from colonies.cli import answers
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import completing, functions
-from colonies.cli.output import Answer
 from colonies.core.errors import NotFound
 from colonies.core.function import Function
 
@@ -26,7 +26,7 @@ async def ls(session: Session) -> Answer[Sequence[Function]]:
     One that several runtimes announce alike is listed for each.
     """
     found = await session.read(lambda hub: hub.get_functions(session.colony_id))
-    return output.table(found, "signature", "runtime_type", "runtime_id")
+    return answers.table(found, "signature", "runtime_type", "runtime_id")
 
 
 @function.command("get")
@@ -40,6 +40,6 @@ async def get(session: Session, name: str) -> Answer[list[Function]]:
     if not found:
         raise NotFound(f"no runtime announces a function {name!r}")
     different = list({(one.runtime_type, one.signature): one for one in found}.values())
-    views = [output.view(one) for one in different]
+    views = [answers.view(one) for one in different]
     lines = [line for view in views for line in view.lines]
     return Answer(different, lines, table=views[0].table if len(views) == 1 else None)

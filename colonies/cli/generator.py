@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from colonies.cli import output
+from colonies.cli import answers
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, generators
-from colonies.cli.output import Answer
 from colonies.cli.spec import members_in_short, read_workflow, workflow_text
 from colonies.core.generator import MAX_TRIGGER, Generator
 from colonies.core.workflow import WorkflowSpec
@@ -51,7 +51,7 @@ async def add(
             timeout=timeout,
         )
     )
-    return output.identity(added, added.generator_id)
+    return answers.identity(added, added.generator_id)
 
 
 @generator.command("pack")
@@ -70,7 +70,7 @@ async def pack(session: Session, generator_id: str, args: tuple[str, ...]) -> No
 async def ls(session: Session, count: int) -> Answer[Sequence[Generator]]:
     """List generators by name. For the colony's runtimes and its owner."""
     found = await session.read(lambda hub: hub.get_generators(session.colony_id, count=count))
-    return output.table(
+    return answers.table(
         found, "generator_id", "name", "queue_size", "trigger", "timeout", "last_run"
     )
 
@@ -80,7 +80,7 @@ async def ls(session: Session, count: int) -> Answer[Sequence[Generator]]:
 async def get(session: Session, generator_id: str) -> Answer[Generator]:
     """Show a generator. For the colony's runtimes and its owner."""
     found = await session.read(lambda hub: hub.get_generator(generator_id))
-    return output.view(found, {"workflow_spec": members_in_short(found.workflow_spec)})
+    return answers.view(found, {"workflow_spec": members_in_short(found.workflow_spec)})
 
 
 @generator.command("resolve")
@@ -88,7 +88,7 @@ async def get(session: Session, generator_id: str) -> Answer[Generator]:
 async def resolve(session: Session, name: str) -> Answer[Generator]:
     """Print the id of the generator of a name. For the colony's runtimes and its owner."""
     found = await session.read(lambda hub: hub.resolve_generator(name, session.colony_id))
-    return output.identity(found, found.generator_id)
+    return answers.identity(found, found.generator_id)
 
 
 @generator.command("rm")

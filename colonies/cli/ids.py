@@ -14,10 +14,11 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from colonies.cli.output import printable
-from colonies.cli.session import Session, is_identity
+from colonies.cli.answers import printable
+from colonies.cli.session import GIVEN, Session
 from colonies.core.errors import ColoniesError, Forbidden, Malformed, Misconfigured, NotFound
 from colonies.core.process import State
+from colonies.core.wire import is_id
 
 if TYPE_CHECKING:
     from colonies.client import Colonies
@@ -87,8 +88,6 @@ class Id(click.Argument):
         return completing(self._listing)(ctx, self, incomplete)
 
     def _or_setting(self, ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-        from colonies.cli.command import GIVEN  # noqa: PLC0415 - see above
-
         value = value or ctx.meta.get(GIVEN, {}).get(self._setting)
         if not value and self._is_wanted and not ctx.resilient_parsing:
             raise click.MissingParameter(ctx=ctx, param=param)
@@ -101,11 +100,9 @@ def completing(
     """Give what completes an id or a name, as far as a hub says it in time."""
 
     def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from colonies.cli.command import session_of  # noqa: PLC0415 - it knows how, and us
-
         things: Iterable[Thing] = ()
         with suppress(ColoniesError, TimeoutError):
-            things = asyncio.run(_listed(session_of(ctx), listing))
+            things = asyncio.run(_listed(Session.of(ctx), listing))
         return [
             CompletionItem(text, help=printable(thing.about))
             for thing in things
@@ -121,7 +118,7 @@ async def find(session: Session, text: str, listing: Listing, *, is_named: bool 
 
     Raises Malformed when there are several.
     """
-    if not text or is_identity(text) or not (is_named or _BEGINNING.fullmatch(text)):
+    if not text or is_id(text) or not (is_named or _BEGINNING.fullmatch(text)):
         return text
     things = list(await listing(session))
     fitting = [one.id for one in things if one.name == text]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from colonies.cli import output
+from colonies.cli import answers, output
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
-from colonies.cli.output import Answer
 from colonies.core.errors import NotFound
 from colonies.core.identity import PrivateKey
 from colonies.core.wire import Wire
@@ -85,4 +85,4 @@ def _read() -> PrivateKey:
 
 
 def _answer(identity: str) -> Answer[Key]:
-    return output.identity(Key(id=identity), identity)
+    return answers.identity(Key(id=identity), identity)

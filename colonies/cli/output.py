@@ -1,7 +1,7 @@
-"""What people and programs see: this module prints, and `drawing.py` where it moves.
+"""What people and programs see: answers are printed here, and drawn by `drawing.py`.
 
 The answer goes to standard output and nothing else does; all that is said about it goes to
-standard error. What came from a hub is shown without the characters that steer a terminal.
+standard error.
 
 Programs get JSON or plain lines. People at a terminal get tables that fit it, in colours unless
 NO_COLOR is set; both need rich, which is in `colonies[cli]`, and without it they get the lines.
@@ -13,110 +13,20 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from enum import IntEnum
-from operator import attrgetter
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 import msgspec
 
+from colonies.cli.answers import COLOURS, Answer, plain, printable
 from colonies.cli.status import Status
 from colonies.core import wire
-from colonies.core.attribute import Attribute
 from colonies.core.errors import Misconfigured
-from colonies.core.function import Argument
-from colonies.core.process import Process
-from colonies.core.wire import ZERO_TIME, wire_name
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-T = TypeVar("T")
-
-COLOURS = {
-    "success": "green",
-    "approved": "green",
-    "ok": "green",
-    "running": "cyan",
-    "waiting": "yellow",
-    "pending": "yellow",
-    "warning": "yellow",
-    "cancelling": "magenta",
-    "cancelled": "magenta",
-    "failed": "red",
-    "rejected": "red",
-    "problem": "red",
-}
-"""The colours of states and verdicts."""
-
-SHORT_ID = 12
-"""Characters of an id that are shown at a terminal: 48 bits, enough for a colony."""
-
-GAP = "  "
-"""What is between two cells."""
-
-NARROWEST = 12
-"""Characters that the cell which makes room for others keeps."""
-
-WIDEST_CELL = 64
-"""Characters of a cell of a table; an id just fits."""
-
-WIDEST_LAST_CELL = 200
-"""The same of the last column, which pushes nothing aside."""
-
-
-class Table(msgspec.Struct, frozen=True):
-    """Rows to be laid out: under these (dotted) fields, or labelled by their own first cell."""
-
-    rows: Sequence[Sequence[Any]]
-    columns: Sequence[str] = ()
-
-
-class Answer(msgspec.Struct, Generic[T], frozen=True):
-    """What a command has to say: a value for ``--json``, lines for people, complaints for both.
-
-    Where there is a table, it is what people at a terminal see instead of the lines.
-    """
-
-    value: T
-    lines: Sequence[str] = ()
-    complaints: Sequence[str] = ()
-    status: Status = Status.DONE
-    table: Table | None = None
-
-
-def table(items: Sequence[T], *columns: str) -> Answer[Sequence[T]]:
-    """Answer with a list: a line an item, a column for each (dotted) field."""
-    found = Table([[_value(item, column) for column in columns] for item in items], columns)
-    return Answer(items, _plain(found), table=found)
-
-
-def view(
-    item: T,
-    instead: Mapping[str, Sequence[str]] | None = None,
-    more: Mapping[str, str] | None = None,
-) -> Answer[T]:
-    """Answer with one thing: a line a field, by its path in the JSON; empty ones are left out.
-
-    Fields that are of little use to people as they are may be said in other words (``instead``).
-    What ``more`` there is to be seen comes after them.
-    """
-    found = Table([*_fields(item, instead=instead or {}), *(more or {}).items()])
-    return Answer(item, _plain(found), table=found)
-
-
-def sentences(item: T, texts: Iterable[str]) -> Answer[T]:
-    """Answer with what is said about something, a line each."""
-    return Answer(item, [printable(text) for text in texts])
-
-
-def identity(item: T, id_: str) -> Answer[T]:
-    """Answer with what was made: people see its id and nothing else, ready to be pasted."""
-    return Answer(item, [id_])
 
 
 def show(answer: Answer[Any] | None, *, as_json: bool = False, full: bool = False) -> Status:
@@ -152,15 +62,28 @@ def showing(*, as_json: bool, full: bool) -> Iterator[Callable[[Answer[Any]], No
     yield print_changed
 
 
-class Progress:
-    """How far something is, shown or not; call it with what is done, and what is to be said."""
+class Progress(Protocol):
+    """How far something is, shown or not."""
 
-    is_shown = False
-    is_measured = False
-    """Whether it was said of how much it is, and so whatever else there is to say."""
+    @property
+    def is_shown(self) -> bool:
+        """Whether anybody sees it."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it was said of how much it is, and so whatever else there is to say."""
 
     def __call__(self, done: float = 0, text: str = "", total: float | None = None) -> None:
-        """Tell how far it is, of a total that was not known before."""
+        """Tell how far it is, what is to be said, and a total that was not known before."""
+
+
+class Unshown:
+    """How far something is, where nobody sees it."""
+
+    is_shown = is_measured = False
+
+    def __call__(self, done: float = 0, text: str = "", total: float | None = None) -> None:
+        """Draw nothing."""
 
 
 @contextmanager
@@ -168,7 +91,7 @@ def progress(text: str, total: int | None = None) -> Iterator[Progress]:
     """Show people how far something is, while it lasts; without a total, that it goes on."""
     drawing = _drawing(sys.stderr)
     if drawing is None:
-        yield Progress()
+        yield Unshown()
         return
     with drawing.bar(text, total) as shown:
         yield shown
@@ -241,13 +164,6 @@ def has_colours(stream: Any) -> bool:
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
-def printable(text: str) -> str:
-    """Give what came from elsewhere in one line, without what steers a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
-
-
 def steady(text: str) -> str:
     """Give text as it is, but where people look without what steers the terminal.
 
@@ -296,7 +212,7 @@ def _for_people(answer: Answer[Any], *, full: bool) -> str:
     if answer.table is None:
         return "\n".join(answer.lines)
     if full:
-        return "\n".join(_plain(answer.table, full=True))
+        return "\n".join(plain(answer.table, full=True))
     drawing = _drawing()
     return drawing.draw_table(answer.table) if drawing else "\n".join(answer.lines)
 
@@ -310,80 +226,3 @@ def _drawing(stream: Any = None) -> ModuleType | None:
     except ModuleNotFoundError:
         return None
     return drawing
-
-
-def _plain(table: Table, *, full: bool = False) -> list[str]:
-    rows = [[text_of(value) for value in row] for row in table.rows]
-    if table.columns and not full:
-        widths = [WIDEST_CELL] * (len(table.columns) - 1) + [WIDEST_LAST_CELL]
-        rows = [[_cut(*cell) for cell in zip(row, widths, strict=True)] for row in rows]
-    headings = [wire_name(column.rpartition(".")[2]).upper() for column in table.columns]
-    return aligned([headings, *rows] if headings else rows)
-
-
-def aligned(rows: Sequence[Sequence[str]], *, width: int | None = None) -> list[str]:
-    """Give a line a row, its cells below each other; the first makes room, where there is little.
-
-    ``width`` is what a line may have in characters.
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    if width is not None and widths:
-        room = width - sum(widths[1:]) - len(GAP) * (len(widths) - 1)
-        widths[0] = min(widths[0], max(room, NARROWEST))
-        rows = [[_cut(row[0], widths[0]), *row[1:]] for row in rows]
-    return [
-        GAP.join(f"{cell:<{most}}" for cell, most in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def _fields(
-    item: Any, prefix: str = "", instead: Mapping[str, Sequence[str]] = MappingProxyType({})
-) -> Iterator[tuple[str, Any]]:
-    for field in msgspec.structs.fields(item):
-        value = instead[field.name] if field.name in instead else _value(item, field.name)
-        yield from _field(f"{prefix}{field.encode_name}", value)
-
-
-def _field(label: str, value: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, msgspec.Struct) and not isinstance(value, Attribute):
-        return _fields(value, f"{label}.")
-    if isinstance(value, list):
-        return [(label, one) for one in value]
-    if isinstance(value, dict):
-        return [(f"{label}.{printable(key)}", one) for key, one in value.items()]
-    return [(label, value)] if value not in ("", ZERO_TIME) else []
-
-
-def _value(item: Any, field: str) -> Any:
-    """Give a (dotted) field; a process that is being cancelled is shown as that, not as running."""
-    if field == "state" and isinstance(item, Process) and item.is_cancelling:
-        return "cancelling"
-    return attrgetter(field)(item)
-
-
-def _in_short(value: Attribute | Argument) -> str:
-    if isinstance(value, Attribute):
-        return f"{value.key}={value.value}"
-    return f"{value.signature}  # {value.description}" if value.description else value.signature
-
-
-def text_of(value: Any) -> str:
-    """Give a value in one line, the same on any screen."""
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case IntEnum():
-            return value.name.lower()
-        case datetime():
-            return "-" if value == ZERO_TIME else f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
-        case Attribute() | Argument():
-            return printable(_in_short(value))
-        case list():
-            return " ".join(map(text_of, value))
-        case _:
-            return printable(str(value))
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"

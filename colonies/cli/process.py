@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from colonies.cli import output, submitting
+from colonies.cli import answers, output, submitting
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, completing, functions, processes, runtimes
 from colonies.cli.log import Printer, Wanted, drawn, progress_of, read_log
-from colonies.cli.output import Answer
 from colonies.cli.spec import make_spec, read_pairs, read_spec, read_specs
 from colonies.cli.status import Status, status_of
 from colonies.cli.submitting import TIMEOUT_HELP, Submitted, check_wait, submit_options
@@ -129,7 +129,7 @@ async def get(
         return Answer(found.output, found.output)
     progress = await session.read(lambda hub: progress_of(hub, process_id))
     said = {"progress": drawn(progress)} if progress.is_known else {}
-    return output.view(found, more=said)
+    return answers.view(found, more=said)
 
 
 @process.command("logs")
@@ -183,7 +183,7 @@ async def ls(session: Session, state: str | None, count: int) -> Answer[Sequence
     found: list[Process] = []
     for one in [STATES[state]] if state else STATES.values():
         found += await session.read(partial(_of_state, one, count, session.colony_id))
-    return output.table(
+    return answers.table(
         found,
         "process_id",
         "state",
@@ -204,7 +204,7 @@ async def why(session: Session, process_id: str) -> Answer[Explanation]:
     One reason a line. For the colony's runtimes and its owner.
     """
     explanation = await session.read(lambda hub: hub.why(process_id))
-    return output.sentences(explanation, explanation.reasons)
+    return answers.sentences(explanation, explanation.reasons)
 
 
 @process.command("history", is_list=True)
@@ -215,7 +215,7 @@ async def history(session: Session, process_id: str) -> Answer[Sequence[Event]]:
     Of very many attempts, only the first and the last are known.
     """
     events = await session.read(lambda hub: hub.get_process_events(process_id))
-    return output.table(events, "time", "event", "attempt", "runtime_id", "text")
+    return answers.table(events, "time", "event", "attempt", "runtime_id", "text")
 
 
 @process.command("cancel")
@@ -268,7 +268,7 @@ async def assign(session: Session, timeout: int, *, latest: bool) -> Answer[Proc
     """Take the next process to run and show it. For runtimes."""
     hub = session.acting_as("runtime")
     # To the hub, -1 is not to wait and 0 is nothing.
-    return output.view(
+    return answers.view(
         await hub.assign_process(session.colony_id, timeout=timeout or -1, latest=latest)
     )
 

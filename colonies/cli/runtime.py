@@ -8,12 +8,14 @@ from typing import Any
 import click
 import msgspec
 
-from colonies.cli import output
+from colonies.cli import answers
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, runtimes
-from colonies.cli.output import Answer
 from colonies.cli.spec import read_pairs, reader_of
 from colonies.core.runtime import Runtime
+
+COUNT = click.IntRange(0, 2**31 - 1)
 
 
 @click.group(cls=Noun)
@@ -50,7 +52,7 @@ async def add(
     if is_approved:
         await hub.approve_runtime(runtime_id)
         added = await hub.get_runtime(runtime_id)
-    return output.identity(added, runtime_id)
+    return answers.identity(added, runtime_id)
 
 
 @runtime.command("approve")
@@ -67,6 +69,27 @@ async def reject(session: Session, runtime_id: str) -> None:
     await session.acting_as("colony").reject_runtime(runtime_id)
 
 
+@runtime.command("update")
+@click.argument("runtime_id", cls=Id, listing=runtimes, is_named=True, setting="runtime_id")
+@click.option("--cores", type=COUNT, help="Cores it has.")
+@click.option("--mem", type=COUNT, help="Memory it has, in MiB.")
+@click.option("--gpus", type=COUNT, help="GPUs it has.")
+@click.option("--cpu", help="Model of its CPU.")
+@click.option("--gpu", help="Model of its GPUs.")
+async def update(session: Session, runtime_id: str, **fields: Any) -> None:
+    """Say what a runtime has, where it does not say so itself. For the colony's owner.
+
+    What is not given stays. One of colonies-run says it anew at each start.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    if not given:
+        raise click.UsageError("nothing to update; give --cores, --mem, --gpus, --cpu or --gpu")
+    hub = session.acting_as("colony")
+    known = await hub.get_runtime(runtime_id)
+    figures = msgspec.structs.replace(known.figures, **given)
+    await hub.update_runtime(figures, runtime_id, session.colony_id)
+
+
 @runtime.command("ls", is_list=True)
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", callback=read_pairs,
               help="Only those with this label; repeatable.")  # fmt: skip
@@ -75,14 +98,14 @@ async def ls(session: Session, labels: dict[str, str]) -> Answer[Sequence[Runtim
     runtimes = await session.read(lambda hub: hub.get_runtimes(session.colony_id))
     those = [one for one in runtimes if labels.items() <= one.labels.items()]
     columns = ("runtime_id", "name", "runtime_type", "state", "last_heard_from_time")
-    return output.table(those, *columns, "cores", "mem", "gpus")
+    return answers.table(those, *columns, "cores", "mem", "gpus")
 
 
 @runtime.command("get")
 @click.argument("runtime_id", cls=Id, listing=runtimes, is_named=True, setting="runtime_id")
 async def get(session: Session, runtime_id: str) -> Answer[Runtime]:
     """Show a runtime. For its fellows and the colony's owner."""
-    return output.view(await session.read(lambda hub: hub.get_runtime(runtime_id)))
+    return answers.view(await session.read(lambda hub: hub.get_runtime(runtime_id)))
 
 
 @runtime.command("resolve")
@@ -90,7 +113,7 @@ async def get(session: Session, runtime_id: str) -> Answer[Runtime]:
 async def resolve(session: Session, name: str) -> Answer[Runtime]:
     """Print the id of the runtime of that name. For its fellows and the colony's owner."""
     found = await session.read(lambda hub: hub.get_runtime(name))
-    return output.identity(found, found.runtime_id)
+    return answers.identity(found, found.runtime_id)
 
 
 @runtime.command("rm")

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from colonies.cli import output
+from colonies.cli import answers, output
+from colonies.cli.answers import Answer
 from colonies.cli.command import Command, Noun, Session, check_identity
-from colonies.cli.output import Answer
 from colonies.core.colony import Statistics
 from colonies.core.errors import Misconfigured, Unavailable
 from colonies.core.identity import PrivateKey
@@ -97,7 +97,7 @@ def start(session: Session) -> None:
 async def status(session: Session) -> Answer[ServerStatus]:
     """Show the versions of the hub and of this program. For anyone."""
     version = await session.hub.version()
-    return output.view(
+    return answers.view(
         ServerStatus(
             server_host=session.settings.server_host,
             server_port=session.settings.server_port,
@@ -122,7 +122,7 @@ async def reset(session: Session, *, yes: bool) -> None:
 @server.command("stats")
 async def stats(session: Session) -> Answer[Statistics]:
     """Count what is on the hub. For the hub's owner."""
-    return output.view(await session.acting_as("server").get_statistics())
+    return answers.view(await session.acting_as("server").get_statistics())
 
 
 @click.command("dev", cls=Command, settings=DEV)

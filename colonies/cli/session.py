@@ -6,11 +6,13 @@ without.
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+import click
 
 from colonies import settings as all_settings
 from colonies.core.errors import (
@@ -20,6 +22,7 @@ from colonies.core.errors import (
     Misconfigured,
     NotFound,
 )
+from colonies.core.wire import is_id
 from colonies.settings import SETTINGS, Settings, flag_of
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ Role = Literal["server", "colony", "runtime"]
 
 T = TypeVar("T")
 
-_IDENTITY = re.compile(r"[0-9a-f]{64}", re.ASCII)
+GIVEN, ENVIRON = f"{__name__}.given", f"{__name__}.environ"
+"""Where a command's context keeps what flags say, and what stands in for the environment."""
 
 
 class Session:
@@ -45,8 +49,10 @@ class Session:
         self._signature = ""
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], environ: Mapping[str, str]) -> Session:
-        """Make a session of what was given by flags, of environment and file."""
+    def of(cls, ctx: click.Context) -> Session:
+        """Make the session of a command, of what was given by flags, of environment and file."""
+        given = ctx.meta.get(GIVEN, {})
+        environ = {**os.environ, **ctx.meta.get(ENVIRON, {})}
         settings = all_settings.load(given, environ)
         return cls(settings, given, all_settings.sources(given, environ))
 
@@ -175,14 +181,9 @@ class Session:
         return f"{' and '.join(said) or 'host and port are the defaults'}; try: colonies doctor"
 
 
-def is_identity(text: str) -> bool:
-    """Whether a text is a whole id."""
-    return _IDENTITY.fullmatch(text) is not None
-
-
 def check_identity(text: str, source: str) -> str:
     """Give the text if it is an identity; what is not names where it came from."""
-    if not is_identity(text):
+    if not is_id(text):
         raise Misconfigured(f"{source}: expected 64 lower-case hex characters, not {text!r}")
     return text
 

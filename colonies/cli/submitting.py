@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from colonies.cli import output
+from colonies.cli import answers, output
+from colonies.cli.answers import Answer
 from colonies.cli.command import Session
-from colonies.cli.output import Answer
 from colonies.cli.status import Status
 from colonies.cli.waiting import Patience, ended, wait_for_all, wait_for_end
 from colonies.core import wire
@@ -110,9 +110,9 @@ def check_size(session: Session, spec: Wire) -> None:
 
 def _rehearsed(specs: Sequence[ProcessSpec]) -> Answer[Any]:
     if len(specs) == 1:
-        shown = output.view(specs[0])
+        shown = answers.view(specs[0])
         return Answer(shown.value, shown.lines, table=shown.table)
-    shown_all = output.table(specs, "func", "args", "conditions.runtime_type", "name")
+    shown_all = answers.table(specs, "func", "args", "conditions.runtime_type", "name")
     return Answer(shown_all.value, shown_all.lines, table=shown_all.table)
 
 
@@ -122,7 +122,7 @@ async def _submit_one(
     hub = session.acting_as("runtime")
     submitted = await hub.submit_process_spec(spec)
     if not wait:
-        return output.identity(submitted, submitted.process_id)
+        return answers.identity(submitted, submitted.process_id)
     try:
         return ended(await wait_for_end(hub, submitted.process_id, Patience(timeout)))
     except asyncio.CancelledError:
@@ -180,7 +180,7 @@ def _ended(processes: list[Process], patience: Patience) -> Answer[list[Process]
     output.note(f"{len(processes)} processes in {patience.spent:.1f} s: {how}")
     failures = [process for process in processes if process.state is not State.SUCCESS]
     complaints = [
-        f"process <{process.process_id}>: {output.printable('; '.join(ended(process).complaints))}"
+        f"process <{process.process_id}>: {answers.printable('; '.join(ended(process).complaints))}"
         for process in failures[:MOST_FAILURES]
     ]
     if more := failures[MOST_FAILURES:]:

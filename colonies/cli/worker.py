@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import click
 
-from colonies.cli import output
+from colonies.cli import answers
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
-from colonies.cli.output import Answer
 from colonies.core.runtime import Runtime
 from colonies.settings import SETTINGS
 
@@ -77,7 +77,7 @@ async def register(
     if runtime.runtime_id not in [one.runtime_id for one in await hub.get_runtimes(colony_id)]:
         await hub.add_runtime(runtime)
     await hub.approve_runtime(runtime.runtime_id)
-    return output.identity(await hub.get_runtime(runtime.runtime_id), runtime.runtime_id)
+    return answers.identity(await hub.get_runtime(runtime.runtime_id), runtime.runtime_id)
 
 
 @worker.command("unregister")

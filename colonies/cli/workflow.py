@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from colonies.cli import output
+from colonies.cli import answers, output
+from colonies.cli.answers import Answer, printable
 from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, workflows
-from colonies.cli.output import Answer, printable
 from colonies.cli.picture import Row, picture
 from colonies.cli.spec import read_workflow
 from colonies.cli.status import Status
@@ -83,7 +83,7 @@ async def submit(
     hub = session.acting_as("runtime")
     graph = await hub.submit_workflow_spec(whole)
     if not wait:
-        return output.identity(graph, graph.process_graph_id)
+        return answers.identity(graph, graph.process_graph_id)
     end = await _end_of(hub, graph.process_graph_id, Patience(timeout))
     return Answer(end.value, end.lines, end.complaints, end.status)
 
@@ -107,7 +107,7 @@ async def ls(session: Session, state: str | None, count: int) -> Answer[Sequence
     found: list[ProcessGraph] = []
     for one in [STATES[state]] if state else STATES.values():
         found += await session.read(partial(_of_state, one, count, session.colony_id))
-    return output.table(
+    return answers.table(
         found,
         "process_graph_id",
         "state",
@@ -292,9 +292,9 @@ def _summary(graph: ProcessGraph) -> list[str]:
     rows = [
         ("workflow", graph.process_graph_id),
         ("state", f"{graph.state.name.lower()}: {_counts(graph)}"),
-        ("submitted", output.text_of(graph.submission_time)),
-        ("started", output.text_of(graph.start_time)),
-        ("ended", output.text_of(graph.end_time)),
+        ("submitted", answers.text_of(graph.submission_time)),
+        ("started", answers.text_of(graph.start_time)),
+        ("ended", answers.text_of(graph.end_time)),
     ]
     return [f"{name:<9}  {value}" for name, value in rows if value != "-"]
 
@@ -315,7 +315,7 @@ def _drawing(rows: Sequence[Row]) -> list[str]:
 
     At a terminal ids are cut as in tables, and names so that a line is one.
     """
-    shown = output.SHORT_ID if output.looks_at_answer() else None
+    shown = answers.SHORT_ID if output.looks_at_answer() else None
     cells = [
         (
             f"{row.lines} {printable(row.name)}",
@@ -325,7 +325,7 @@ def _drawing(rows: Sequence[Row]) -> list[str]:
         )
         for row in rows
     ]
-    return output.aligned(cells, width=output.width_of_answer())
+    return answers.aligned(cells, width=output.width_of_answer())
 
 
 def _states(row: Row) -> str:

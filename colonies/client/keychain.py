@@ -15,9 +15,9 @@ from secrets import token_hex
 from colonies.core.errors import Malformed, Misconfigured
 from colonies.core.identity import PrivateKey
 from colonies.core.keystore import is_locked, lock, unlock
+from colonies.core.wire import is_id
 from colonies.settings import Settings, flag_of
 
-_IDENTITY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NAME = re.compile(r"[\w@-][\w.@-]{0,127}")
 
 
@@ -43,7 +43,7 @@ class Keychain:
 
         Raises Misconfigured when the file holds no key, another's key, or others may read it.
         """
-        if not _IDENTITY.fullmatch(identity):
+        if not is_id(identity):
             return None
         path = self.folder / identity
         text = self._read(path)
@@ -66,7 +66,7 @@ class Keychain:
 
     def list(self) -> list[str]:
         """Give the identities whose keys are here."""
-        return [name for name in _names_in(self.folder) if _IDENTITY.fullmatch(name)]
+        return [name for name in _names_in(self.folder) if is_id(name)]
 
     def names(self) -> dict[str, str]:
         """Give the names that keys go by on this machine, each with the identity it means."""

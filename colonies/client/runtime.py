@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from colonies.client.asking import Asking
-from colonies.core.runtime import Runtime
+from colonies.core.runtime import Figures, Runtime
 
 
 class Runtimes(Asking):
@@ -37,6 +37,18 @@ class Runtimes(Asking):
         """Say all labels of the caller, in place of those that it had."""
         await self._call(
             msgspec.Raw, "labelruntimemsg", colony_id=self._colony(colony_id), labels=dict(labels)
+        )
+
+    async def update_runtime(
+        self, figures: Figures, runtime_id: str = "", colony_id: str = ""
+    ) -> None:
+        """Say what a runtime has now, in place of what was known; without an id, the caller."""
+        await self._call(
+            msgspec.Raw,
+            "updateruntimemsg",
+            colony_id=self._colony(colony_id),
+            figures=figures,
+            runtime_id=runtime_id,
         )
 
     async def delete_runtime(self, runtime_id: str) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import Annotated
+
+import msgspec
 
 from colonies.core.errors import Malformed
-from colonies.core.wire import ZERO_TIME, Int32, Time, Wire
+from colonies.core.wire import ZERO_TIME, Int32, Label, Time, Wire
 
 MOST_LABELS = 64
 
@@ -32,6 +35,20 @@ class Location(Wire):
     lat: float = 0.0
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""How many of something there are."""
+
+
+class Figures(Wire):
+    """What a runtime has: cores, memory in MiB and GPUs, and their models, for people."""
+
+    cores: Count
+    mem: Count
+    gpus: Count
+    cpu: Label = ""
+    gpu: Label = ""
+
+
 class Runtime(Wire):
     """A member of a colony that takes processes of its type.
 
@@ -52,6 +69,17 @@ class Runtime(Wire):
     last_heard_from_time: Time = ZERO_TIME
     location: Location = Location()
     labels: dict[str, str] = {}
+
+    @property
+    def figures(self) -> Figures:
+        """Give what it has; of what is below 0, that is nothing."""
+        return Figures(
+            cores=max(self.cores, 0),
+            mem=max(self.mem, 0),
+            gpus=max(self.gpus, 0),
+            cpu=self.cpu,
+            gpu=self.gpu,
+        )
 
     @property
     def is_approved(self) -> bool:

@@ -31,6 +31,7 @@ ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 
 T = TypeVar("T")
 
+_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NUL_ESCAPE = b"\\u0000"
 _NULL = b"null"
 _WHERE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
@@ -41,6 +42,11 @@ _MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
 def wire_name(name: str) -> str:
     """Give the wire name of a Python name: ``colony_id`` is ``colonyid``."""
     return name.replace("_", "")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text looks like an id: 64 lower-case hex characters, and nothing else."""
+    return _ID.fullmatch(text) is not None
 
 
 @dataclass_transform(field_specifiers=(msgspec.field,), frozen_default=True)

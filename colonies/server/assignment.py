@@ -243,7 +243,7 @@ class Assigner:
         try:
             claimed = await lifecycle.claim(
                 self._db,
-                self._runtime,
+                waiter.runtime,
                 self._hub.bookmarks,
                 limits=self._hub.limits,
                 count=free,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from time import monotonic
 
 import msgspec
@@ -119,10 +120,8 @@ class Functions:
         """
         if not (announced := await self._of(generator.colony_id)):
             return
-        for spec in wire.decode(generator.workflow_spec, WorkflowSpec).process_specs:
-            if spec.conditions.dependencies or spec.conditions.is_addressed:
-                continue
-            functions = announced.get(spec.func, {}).get(spec.conditions.runtime_type, ())
+        for func, runtime_type in _calls_with_packed(generator.workflow_spec):
+            functions = announced.get(func, {}).get(runtime_type, ())
             _check_any(functions, lambda one: check_packed(one, text, generator.trigger, field))
 
     async def _of(self, colony_id: str) -> Announcements:
@@ -136,6 +135,19 @@ class Functions:
             self._remembered.clear()
         self._remembered[colony_id] = (self._clock() + LIFETIME, generation, announced)
         return announced
+
+
+@lru_cache(maxsize=32)
+def _calls_with_packed(workflow_spec: str) -> list[tuple[str, str]]:
+    """Give function and runtime type of what takes packed arguments: those that wait for none.
+
+    Remembered for few, as the texts may be long: who packs much does it for the same generators.
+    """
+    return [
+        (spec.func, spec.conditions.runtime_type)
+        for spec in wire.decode(workflow_spec, WorkflowSpec).process_specs
+        if not spec.conditions.dependencies and not spec.conditions.is_addressed
+    ]
 
 
 async def _announcements(db: Statements, colony_ids: Sequence[str]) -> list[Announcements]:

@@ -84,6 +84,11 @@ class Hub:
         self.lines.end(colony_id, failure, runtime_id)
         self.listeners.end(colony_id, failure, runtime_id)
 
+    def refit(self, runtime: Runtime) -> None:
+        """Tell on every hub whoever waits for a runtime what it has now."""
+        self._outlet.refit(runtime.colony_id, runtime.runtime_id)
+        self.lines.refit(runtime)
+
     def remove(self, colony_id: str, process_id: str = "") -> None:
         """Tell on every hub who holds or follows a process that it was deleted."""
         self._outlet.remove(colony_id, process_id)

@@ -129,6 +129,15 @@ class Lines:
         for queue, runtime_id in self._limits.held_up(colony_id):
             self.stir(colony_id, queue.runtime_type, runtime_id)
 
+    def refit(self, runtime: Runtime) -> None:
+        """Have those who wait for a runtime go by what it has now, and look again."""
+        for waiter in self._waiters:
+            is_same = waiter.runtime.runtime_id == runtime.runtime_id
+            if is_same and waiter.runtime.colony_id == runtime.colony_id:
+                self._leave(waiter)
+                waiter.runtime = runtime
+                waiter.stir()
+
     def end(self, colony_id: str, failure: Failure, runtime_id: str = "") -> None:
         """End the waits of a runtime, or of a whole colony."""
         for waiter in self._waiters:

@@ -14,6 +14,7 @@ import msgspec
 
 from colonies.core.errors import Forbidden
 from colonies.core.process import Process, State, progress
+from colonies.core.runtime import Runtime
 from colonies.server.db import Statements
 from colonies.server.hub import Hub
 from colonies.server.lifecycle import Assignment
@@ -46,6 +47,7 @@ class Lookout:
         held = {(one.colony_ids[0], one.process_id): one for one in self._hub.holders.attempts()}
         for part in _parts(held):
             await self._look_at_held([held[key] for key in part], {})
+        await self.look_at_figures()
         await self._look_at_queues()
         await self._look_at_followed()
         await self._look_at_guests()
@@ -59,6 +61,26 @@ class Lookout:
             await self._look_at_held(held, {id_: one.cause for id_, one in news.items()})
             for key, process in (await self._load(part)).items():
                 self._hub.relay(process, changes[key].state)
+
+    async def look_at_figures(self, keys: Collection[Key] | None = None) -> None:
+        """Tell those who wait for runtimes, these or all, if these have other figures by now."""
+        waiting = {
+            (one.runtime.colony_id, one.runtime.runtime_id): one.runtime for one in self._hub.lines
+        }
+        those = waiting.keys() if keys is None else waiting.keys() & keys
+        for part in _parts(dict.fromkeys(those), GUESTS):
+            known = [waiting[key].figures for key in part]
+            changed = await self._db.fetch_all(
+                Runtime,
+                "list_other_figures",
+                colony_ids=[colony_id for colony_id, _ in part],
+                runtime_ids=[runtime_id for _, runtime_id in part],
+                cores=[one.cores for one in known],
+                mem=[one.mem for one in known],
+                gpus=[one.gpus for one in known],
+            )
+            for runtime in changed:
+                self._hub.lines.refit(runtime)
 
     async def _look_at_queues(self) -> None:
         """Wake runtimes for whatever waits although they are idle: a wake-up went astray."""

@@ -76,9 +76,9 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one hub says to all others; whoever hears it knows that it is there.
 
     Processes that changed or were deleted, and runtimes that were shut out, by colony; an empty id
-    is all of them. ``logged`` are processes of whose logs there is more. ``recurs`` says that
-    something recurs sooner than the leader may know, ``look`` that there was more than can be told,
-    ``wants`` what the others shall tell.
+    is all of them. ``refitted`` are runtimes that have other figures now, ``logged`` processes of
+    whose logs there is more. ``recurs`` says that something recurs sooner than the leader may know,
+    ``look`` that there was more than can be told, ``wants`` what the others shall tell.
     """
 
     hub: str
@@ -89,6 +89,7 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
     look: bool = False
     changed: dict[str, list[Change]] = {}
     shut_out: list[tuple[str, str]] = []
+    refitted: list[tuple[str, str]] = []
     removed: list[tuple[str, str]] = []
     logged: list[str] = []
 
@@ -105,6 +106,7 @@ class News:
         # What nobody wants yet: whoever wants it may have said so just before.
         self._unwanted: dict[tuple[str, str], _Noted] = {}
         self._shut_out: dict[tuple[str, str], None] = {}
+        self._refitted: dict[tuple[str, str], None] = {}
         self._removed: dict[tuple[str, str], None] = {}
         self._logged: dict[str, None] = {}
         self._unwanted_logs: dict[str, float] = {}
@@ -195,6 +197,12 @@ class News:
             self._shut_out[colony_id, runtime_id] = None
             self._stir()
 
+    def refit(self, colony_id: str, runtime_id: str) -> None:
+        """Note that a runtime has other figures now."""
+        if self.is_wanted:
+            self._refitted[colony_id, runtime_id] = None
+            self._stir()
+
     def remove(self, colony_id: str, process_id: str) -> None:
         """Note that a process, or all of a colony's, was deleted."""
         if self.is_wanted:
@@ -252,6 +260,7 @@ class News:
     def _forget_told(self) -> None:
         self._changed.clear()
         self._shut_out.clear()
+        self._refitted.clear()
         self._removed.clear()
         self._logged.clear()
         self._members = self._recurs = self._look = False
@@ -283,6 +292,7 @@ class News:
                 Notice(hub_id, members=self._members, recurs=self._recurs, look=self._look)
             )
         notices += [Notice(hub_id, shut_out=part) for part in _parts(list(self._shut_out))]
+        notices += [Notice(hub_id, refitted=part) for part in _parts(list(self._refitted))]
         # Sorted by colony, so that few notices name it.
         for part in _parts(sorted(self._changed)):
             changed = defaultdict(list)
@@ -297,7 +307,8 @@ class News:
         return [wire.encode(notice).decode() for notice in notices]
 
     def _stir(self) -> None:
-        if len(self._changed) + len(self._shut_out) + len(self._removed) > MAX_PENDING:
+        kept = (self._changed, self._shut_out, self._refitted, self._removed)
+        if sum(len(noted) for noted in kept) > MAX_PENDING:
             self.overflow()
         self._came.set()
 

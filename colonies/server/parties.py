@@ -65,6 +65,9 @@ class Outlet(Protocol):
     def shut_out(self, colony_id: str, runtime_id: str) -> None:
         """Take a runtime that was shut out; none is the whole colony."""
 
+    def refit(self, colony_id: str, runtime_id: str) -> None:
+        """Take a runtime that has other figures now."""
+
     def remove(self, colony_id: str, process_id: str) -> None:
         """Take a process that was deleted; none is all of the colony's."""
 
@@ -82,6 +85,9 @@ class Nobody:
         """Tell nobody."""
 
     def shut_out(self, colony_id: str, runtime_id: str) -> None:
+        """Tell nobody."""
+
+    def refit(self, colony_id: str, runtime_id: str) -> None:
         """Tell nobody."""
 
     def remove(self, colony_id: str, process_id: str) -> None:

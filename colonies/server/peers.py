@@ -79,6 +79,7 @@ class Peers:
         self._beat = ""
         self._is_beat_heard = asyncio.Event()
         self._inbox: dict[Key, Change] = {}
+        self._refitted: set[Key] = set()
         self._is_deaf = False
         self._must_look = False
         self._came = asyncio.Event()
@@ -217,6 +218,9 @@ class Peers:
         for colony_id, runtime_id in notice.shut_out:
             failure = not_let_in(runtime_id) if runtime_id else _deleted(colony_id)
             self._hub.shut_out(colony_id, failure, runtime_id)
+        if notice.refitted:
+            self._refitted.update(notice.refitted)
+            self._came.set()
         for colony_id, process_id in notice.removed:
             self._hub.bury(colony_id, process_id)
             if not process_id:
@@ -263,8 +267,11 @@ class Peers:
         await self._came.wait()
         self._came.clear()
         changes, self._inbox = self._inbox, {}
+        refitted, self._refitted = self._refitted, set()
         must_look, self._must_look = self._must_look, False
         try:
+            if refitted:
+                await self._lookout.look_at_figures(refitted)
             await self._lookout.catch_up(changes)
             if must_look:
                 await self._lookout.look()

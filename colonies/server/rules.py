@@ -104,6 +104,25 @@ async def owner_of_runtime(call: Call, runtime_id: str) -> Runtime:
     return runtime
 
 
+def itself_or_owner(colony: str, runtime: str) -> Rule:
+    """Let an approved runtime call about itself, and its colony's owner; gives the runtime."""
+    colony_of, named = attrgetter(colony), attrgetter(runtime)
+
+    async def check(call: Call, msg: Any) -> Runtime:
+        colony_id, runtime_id = colony_of(msg), named(msg)
+        if call.caller == colony_id:
+            await _owned_colony(call, colony_id)
+            runtime = await find_runtime(call, runtime_id)
+            await _owned_colony(call, runtime.colony_id)  # it may be in others alone
+            return runtime
+        caller = await _approved_member(call, colony_id)
+        if runtime_id not in ("", caller.runtime_id):
+            raise Forbidden("only the runtime itself and the owner of its colony may do this")
+        return caller
+
+    return Rule("the runtime itself, if it is approved, or its colony's owner", check)
+
+
 @about("an approved runtime of the runtime's colony, or its owner")
 async def fellow_of_runtime(call: Call, runtime_id: str) -> Runtime:
     """Let approved runtimes of a runtime's colony and its owner call; gives the runtime."""

@@ -198,7 +198,14 @@ class Containers:
     async def tidy(self) -> None:
         """Try again to remove what could not be; now and then, look for what else is left."""
         for name in sorted(self._left):
-            await self.remove(name)
+            if name not in self._left:
+                continue  # another is at it, or has been
+            self._left.discard(name)
+            try:
+                await self.remove(name)
+            except BaseException:
+                self._left.add(name)
+                raise
         if time.monotonic() > self._swept_at + SWEEP_PERIOD:
             with suppress(EngineFailed):
                 await self.sweep()

@@ -60,10 +60,13 @@ class Period:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._next_at = 0.0
+        self._turn = asyncio.Lock()
 
-    def begin(self) -> None:
-        """Take notice that it begins now."""
-        self._next_at = time.monotonic() + self._seconds
+    async def begin(self) -> None:
+        """Wait until it may begin, whoever else waits for that, and take notice that it does."""
+        async with self._turn:
+            await asyncio.sleep(self.pause())
+            self._next_at = time.monotonic() + self._seconds
 
     def note(self, seconds: float, *, calls: int, rows: int) -> None:
         """Take no notice: how long it takes does not matter."""
@@ -101,8 +104,7 @@ class Looks:
 
     async def names_of(self, runtime_id: str) -> list[str]:
         """List the containers of a runtime; raise EngineFailed when there is no answer."""
-        await asyncio.sleep(self._pace.pause())
-        self._pace.begin()
+        await self._pace.begin()
         return (await self._asking.need(self._asking.engine.names_of(runtime_id))).split()
 
     async def close(self) -> None:
@@ -110,7 +112,7 @@ class Looks:
         await self._line.close()
 
     async def _ask(self, names: list[str]) -> list[Look | EngineFailed | None]:
-        self._pace.begin()
+        await self._pace.begin()
         try:
             answer = await self._asking.ask(self._asking.engine.states(names), most=MOST_SAID)
         except EngineFailed as error:

@@ -98,6 +98,38 @@ class Container(Runtime):
         looks = Looks(asking, self.settings.status_period)
         self.containers = Containers(asking, looks, self._house, self.runtime_id)
 
+    async def check(self) -> list[str]:
+        """Say what runs containers, what they may have, and what they are kept from."""
+        self.prepare()
+        await self._try_engine()
+        own, house, allowed = self.settings, self._house, self._allowed
+        networks = ", ".join(allowed.networks)
+        lines = [
+            f"engine: {' '.join(self._engine.command)}",
+            f"images: {', '.join(allowed.images)}; fetched: {own.pull}",
+            f"mounts: {', '.join(own.mount) or 'none'}",
+            f"network: none{f', or of {networks}' if networks else ''}",
+            f"limits: {allowed.cores} cores, {allowed.memory} MiB, {house.processes} processes",
+        ]
+        if self._engine.kind == "apptainer":
+            return lines
+        root = "writable" if house.is_writable else "read only"
+        return [
+            *lines,
+            f"closed: {root}, user {house.user}, no capabilities, no new privileges",
+        ]
+
+    async def _try_engine(self) -> None:
+        """Raise Misconfigured unless the engine answers."""
+        engine = self._engine
+        is_apptainer = engine.kind == "apptainer"
+        argv = [*engine.command, "--version"] if is_apptainer else engine.names_of("none")
+        asking = Asking(engine, patience=self.settings.patience, pull_patience=0)
+        try:
+            await asking.need(argv)
+        except EngineFailed as error:
+            raise Misconfigured(f"engine: {engine.kind} does not work here: {error}") from error
+
     async def open(self) -> None:
         """Get ready, and remove what an earlier start has left."""
         self.prepare()

@@ -111,13 +111,26 @@ class Kubernetes(BatchRuntime):
         self._stalled: dict[str, float] = {}
         self._doubted: dict[str, int] = {}  # lists of pods, when these Jobs were seen to have ended
 
+    async def check(self) -> list[str]:
+        """Say which cluster it would ask, and what Jobs may choose; it is not asked."""
+        api = self._find()
+        await api.close()
+        own = self.settings
+        return [
+            f"cluster: {api.server}, namespace {api.namespace}",
+            f"images: {', '.join(own.allow_image) or 'none'}",
+            f"nodes: {', '.join(own.allow_node) or 'the usual'}",
+            f"user: {own.run_as}",
+        ]
+
+    def _find(self) -> Api:
+        self._terms.check()
+        own = self.settings
+        return Api(namespace=own.namespace, context=own.context, patience=own.patience)
+
     async def open(self) -> None:
         """Find the cluster, and begin to watch; raise ValueError for settings without sense."""
-        self._terms.check()
-        settings = self.settings
-        self._api = Api(
-            namespace=settings.namespace, context=settings.context, patience=settings.patience
-        )
+        self._api = self._find()
         self._runtime = self.runtime_id[:32]
         label = (RUNTIME_LABEL, self._runtime)
         self._kube_jobs = Mirror(self._api, KubernetesJob, label)

@@ -62,6 +62,14 @@ class Python(Runtime):
         self._idle: list[_Interpreter] = []
         self._busy: dict[tuple[str, str], _Interpreter] = {}
 
+    async def check(self) -> list[str]:
+        """Say which modules may be called, and from where."""
+        return [
+            f"modules: {', '.join(self.settings.allow) or 'any'}",
+            f"path: {', '.join(self._path())}",
+            "sandbox: none",
+        ]
+
     async def close(self) -> None:
         """End the interpreters that are kept."""
         while self._idle:

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 import structlog
 
+from colonies.core.errors import Misconfigured
 from colonies.core.process import Process
 from runtimes.base import Help, Job, Outcome, Runtime, failure
 from runtimes.child import (
@@ -25,6 +27,12 @@ from runtimes.child import (
 from runtimes.shell.sandbox import Confined, Limits, Place, Sandbox
 
 logger = structlog.get_logger()
+
+LIMITS = (
+    *("max_memory", "max_cores", "max_cpu_seconds"),
+    *("max_processes", "max_open_files", "max_file_size"),
+)
+"""The settings that say how much of something a command may have; 0 is no limit."""
 
 
 class Shell(Runtime):
@@ -63,15 +71,42 @@ class Shell(Runtime):
     sandbox: Sandbox | None = None
     """What confines commands, if anything does; known once it is open."""
 
+    async def check(self) -> list[str]:
+        """Say which protections work here."""
+        sandbox = await self._prepare()
+        if sandbox is None:
+            return ["sandbox: turned off"]
+        set_here = msgspec.structs.asdict(self.settings).items()
+        limits = [f"{name} {most:g}" for name, most in set_here if name in LIMITS and most > 0]
+        network = "none" if self.settings.offline else "that of the machine"
+        return [
+            f"sandbox: {', '.join(sandbox.active)}",
+            *(f"missing: {name}: {why}" for name, why in sandbox.missing.items()),
+            f"limits: {', '.join(limits) or 'none'}",
+            f"network: {network}",
+        ]
+
     async def open(self) -> None:
         """End what an earlier life has left running if it was killed; say what protects here."""
         if self.runtime_id and (count := await asyncio.to_thread(kill_leftovers, self.runtime_id)):
             logger.warning("leftovers killed", count=count)
-        if self.settings.sandbox == "off":
-            logger.info("sandbox ready", active=[], missing={"everything": "turned off"})
-            return
-        self.sandbox = await asyncio.to_thread(self._find_sandbox)
-        self.sandbox.say(self.settings.sandbox)
+        self.sandbox = await self._prepare()
+        active = self.sandbox.active if self.sandbox else []
+        missing = self.sandbox.missing if self.sandbox else {"everything": "turned off"}
+        logger.info("sandbox ready", active=active, missing=missing)
+
+    async def _prepare(self) -> Sandbox | None:
+        """Find out what works here; raise Misconfigured where that is not enough."""
+        own = self.settings
+        if own.cwd and not await asyncio.to_thread(Path(own.cwd).is_dir):
+            raise Misconfigured(f"cwd: there is no folder {own.cwd!r}")
+        if own.sandbox == "off":
+            if own.offline:
+                raise Misconfigured("offline: needs the sandbox, which is turned off")
+            return None
+        sandbox = await asyncio.to_thread(self._find_sandbox)
+        sandbox.insist(own.sandbox)
+        return sandbox
 
     def _find_sandbox(self) -> Sandbox:
         own = self.settings

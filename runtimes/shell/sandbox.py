@@ -6,11 +6,9 @@ Each of these is tried when the runtime starts, and used if it works; which ones
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,16 +20,9 @@ import structlog
 
 from colonies.core.errors import Misconfigured
 from runtimes.shell.cgroup import Cgroup, Cgroups, NotDelegated, limits_of, own_group
+from runtimes.shell.steps import PROBE_PATIENCE, Steps
 
 logger = structlog.get_logger()
-
-_CHILD = Path(__file__).with_name("sandbox_child.py").read_text()
-"""Its source, as the file may be where a command sees its own temporary folder."""
-
-_PYTHON = os.path.realpath(sys.executable)
-
-_PROBE_PATIENCE = 10
-"""Seconds that a protection may take to show that it works."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +84,7 @@ class Sandbox:
         self._place = place
         self.missing: dict[str, str] = {}
         """Protections that do not work here, and why."""
+        self._steps = Steps()
         self._bwrap = self._find_bwrap()
         self._groups = self._find_groups()
 
@@ -108,12 +100,13 @@ class Sandbox:
             *(["cgroup.kill", *counted] if groups else []),
         ]
 
-    def say(self, mode: str) -> None:
-        """Log what protects and what does not; raise Misconfigured if something is required."""
-        logger.info("sandbox ready", active=self.active, missing=self.missing)
+    def insist(self, mode: str) -> None:
+        """Raise Misconfigured if something is required that does not work here."""
         if mode == "require" and self.missing:
             reasons = "; ".join(f"{name}: {why}" for name, why in self.missing.items())
             raise Misconfigured(f"sandbox: required, but {reasons}")
+        if not (self._place.has_network or self._bwrap):
+            raise Misconfigured(f"offline: needs bubblewrap, but {self.missing['bubblewrap']}")
 
     def _find_bwrap(self) -> str:
         path = shutil.which("bwrap")
@@ -121,15 +114,14 @@ class Sandbox:
             self.missing["bubblewrap"] = "not installed"
             return ""
         with tempfile.TemporaryDirectory() as folder:
-            orders = _orders(has_lc_ctype=True)
-            argv = [*self._bwrap_argv(path, folder), *_child(orders), "true"]
+            argv = [*self._bwrap_argv(path, folder), *self._steps.relent("true", {}), "true"]
             try:
                 tried = subprocess.run(  # noqa: S603 - words of ours
                     argv,
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     check=False,
-                    timeout=_PROBE_PATIENCE,
+                    timeout=PROBE_PATIENCE,
                 )
             except (OSError, subprocess.TimeoutExpired) as error:
                 self.missing["bubblewrap"] = str(error)
@@ -183,19 +175,22 @@ class Sandbox:
     ) -> Confined:
         is_counted = self._groups is not None and "memory" in self._groups.controllers
         limits = self._limits.by_name(is_memory_counted=is_counted)
-        orders = _orders(
-            limits=limits,
+        if self._bwrap:
+            argv = [
+                *self._bwrap_argv(self._bwrap, folder),
+                *self._steps.relent(argv[0], env),
+                *argv,
+            ]
+        steps = self._steps.confine(
+            limits,
+            argv[0],
+            env,
             cgroup=str(group.folder) if group else "",
-            has_lc_ctype="LC_CTYPE" in env,
             # Who is asked to end is the command, and not bubblewrap, with which all would end.
             is_patient=bool(self._bwrap),
         )
-        child = _child(orders)
-        if self._bwrap:
-            again = _orders(has_lc_ctype="LC_CTYPE" in env)
-            child += [*self._bwrap_argv(self._bwrap, folder), *_child(again)]
         temporary = "/tmp" if self._bwrap else folder  # noqa: S108 - its own
-        return Confined([*child, *argv], {**env, "TMPDIR": temporary}, group)
+        return Confined([*steps, *argv], {**env, "TMPDIR": temporary}, group)
 
     def _bwrap_argv(self, path: str, folder: str) -> list[str]:
         """Show all files, to be read only; let it see no process but its own."""
@@ -210,26 +205,6 @@ class Sandbox:
             *(word for place in writable for word in ("--bind", place, place)),
             *("--chdir", os.path.realpath(cwd), "--"),
         ]
-
-
-def _orders(
-    *,
-    has_lc_ctype: bool,
-    limits: Mapping[str, int] | None = None,
-    cgroup: str = "",
-    is_patient: bool = False,
-) -> dict[str, object]:
-    """Give what `sandbox_child.py` is to do before it becomes the command."""
-    return {
-        "limits": limits or {},
-        "cgroup": cgroup,
-        "has_lc_ctype": has_lc_ctype,
-        "is_patient": is_patient,
-    }
-
-
-def _child(orders: Mapping[str, object]) -> list[str]:
-    return [_PYTHON, "-I", "-S", "-c", _CHILD, json.dumps(orders)]
 
 
 def _remove(folder: str) -> None:

@@ -94,12 +94,26 @@ class Slurm(BatchRuntime):
             ("--completion", "--parsable2", "--noheader", f"--format={LEGACY_COLUMNS}"),
         ]
 
-    async def open(self) -> None:
-        """See that Slurm is there, and which of its languages it speaks."""
+    async def check(self) -> list[str]:
+        """Say which Slurm is here, and what jobs may choose."""
+        own = self.settings
+        return [
+            f"cluster: {await self._version()}",
+            f"partitions: {', '.join(own.allow_partition) or 'the usual'}",
+            f"accounts: {', '.join(own.allow_account) or 'the usual'}",
+            f"qos: {', '.join(own.allow_qos) or 'the usual'}",
+            f"gres: {', '.join(own.allow_gres) or 'none'}",
+        ]
+
+    async def _version(self) -> str:
         answer = await self._ask("squeue", "--version")
         if answer.code != 0:
             raise Unsure(f"squeue does not work: {answer.complaint}")
-        logger.info("slurm found", version=answer.stdout.decode(errors="replace").strip())
+        return answer.stdout.decode(errors="replace").strip()
+
+    async def open(self) -> None:
+        """See that Slurm is there, and which of its languages it speaks."""
+        logger.info("slurm found", version=await self._version())
         await super().open()
 
     def refusals(self, process: Process) -> list[str]:

@@ -47,6 +47,7 @@ PRINTING = {
 }  # fmt: skip
 SILENT = {
     ("colony", "rm"), ("runtime", "approve"), ("runtime", "reject"), ("runtime", "rm"),
+    ("runtime", "update"),
     ("process", "close"), ("process", "fail"), ("process", "rm"), ("server", "start"),
     ("server", "reset"),
     ("dev",), ("completion",),

@@ -77,6 +77,17 @@ async def test_a_runtime_is_let_in_shut_out_and_deleted(shell, client, people):
     assert [people.runtime.id] == [one.runtime_id for one in await owner.get_runtimes()]
 
 
+async def test_what_a_runtime_has_is_updated_and_the_rest_of_it_stays(shell, people):
+    words = ("runtime", "update", people.runtime.id)
+    assert "" == (await shell(*words, "--cores", "4", "--mem", "512", "--gpu", "big")).out
+    assert "" == (await shell(*words, "--mem", "1024")).out
+    known = (await shell("runtime", "get", people.runtime.id, "--json")).answer
+    expected = {"cores": 4, "mem": 1024, "gpus": 0, "gpu": "big", "state": 1}
+    assert expected == {name: known[name] for name in expected}
+    assert "nothing to update" in (await shell(*words, status=2)).err
+    assert "-1 is not in the range" in (await shell(*words, "--gpus", "-1", status=2)).err
+
+
 async def test_an_unknown_runtime_is_not_found(shell):
     assert "there is no runtime <nope>" in await shell.refuses("runtime", "get", "nope", status=4)
     assert "<nope>" in await shell.refuses("runtime", "approve", "nope", status=4)

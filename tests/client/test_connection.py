@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
@@ -164,11 +165,15 @@ async def test_what_is_no_hub_is_a_lost_connection(settings, http, answer):
 
 
 async def test_a_body_that_breaks_off_is_a_lost_connection(settings):
+    closed = asyncio.Event()
+
     async def accept(reader, writer):
-        await reader.read(1)
+        await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello")
-        await writer.drain()
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        closed.set()
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     async with server:
@@ -176,6 +181,7 @@ async def test_a_body_that_breaks_off_is_a_lost_connection(settings):
         async with connect(replace(settings, server_port=port), key=KEY, http=True) as colonies:
             with pytest.raises(ConnectionLost):
                 await colonies.get_caller()
+        await closed.wait()
 
 
 async def test_a_call_under_way_when_the_hub_goes_is_lost(settings, db, people):

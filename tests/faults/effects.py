@@ -19,7 +19,7 @@ from colonies.core.errors import NothingToAssign
 from colonies.core.function import Function
 from colonies.core.identity import PrivateKey
 from colonies.core.process import AttemptEnd, Conditions, Process, ProcessSpec, State
-from colonies.core.runtime import Approval, Runtime
+from colonies.core.runtime import Approval, Figures, Runtime
 from colonies.server.app import Server
 from tests.conftest import People, held
 from tests.server.doors import LONG
@@ -221,6 +221,16 @@ async def label_runtime(world: World) -> Story:
 
     assert (yield world.faulty().label_runtime({"rack": "1"}), meanwhile) is None
     assert await world.count("runtimes", labels='{"rack": "2"}') == 1
+
+
+async def update_runtime(world: World) -> Story:
+    async def meanwhile() -> None:
+        assert await world.count("runtimes", cores=7) == 1
+        await world.runtime.update_runtime(Figures(cores=8, mem=1, gpus=0))
+
+    figures = Figures(cores=7, mem=1, gpus=0)
+    assert (yield world.faulty().update_runtime(figures), meanwhile) is None
+    assert await world.count("runtimes", cores=8) == 1
 
 
 # Functions.

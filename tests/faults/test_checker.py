@@ -6,7 +6,7 @@ import sys
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -62,13 +62,13 @@ class TestModel:
     """Histories made by chance, of a hub that is correct and of one that is not."""
 
     @given(st.integers(0, 2**64), st.sampled_from([0.0, 0.2, 0.5]), st.integers(1, 8))
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=150)
     def test_a_correct_hub_is_not_complained_of(self, seed, lossy, submits):
         events, end = play(Random(seed), lossy=lossy, submits=submits)
         assert judge(events, end) == []
 
     @given(st.integers(0, 2**16), st.lists(st.integers(0, 7), max_size=150))
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=60)
     def test_nor_is_it_in_interleavings_that_hypothesis_picks(self, seed, schedule):
         events, end = play(Random(seed), submits=2, schedule=schedule)
         assert judge(events, end) == []

@@ -145,6 +145,7 @@ EFFECTS: dict[str, Callable[[World], Story]] = {
     "approveruntimemsg": effects.approve_runtime,
     "rejectruntimemsg": effects.reject_runtime,
     "labelruntimemsg": effects.label_runtime,
+    "updateruntimemsg": effects.update_runtime,
     "deleteruntimemsg": effects.delete_runtime,
     "addfunctionmsg": effects.add_function,
     "getfunctionsmsg": reading(lambda one, *_: one.get_functions()),

@@ -279,6 +279,26 @@ async def test_without_an_image_or_an_engine_it_does_not_start(monkeypatch, tmp_
         await Container(Container.Settings(image=["*"])).open()
 
 
+async def test_a_check_says_what_containers_are_kept_from_and_leaves_nothing(podman, monkeypatch):
+    monkeypatch.setenv("CONTAINERS_CONF", str(podman.conf))
+    settings = {"engine": "podman", "engine_option": podman.options, "image": [IMAGE]}
+    said = await Container(Container.Settings(**settings, network=["net"], max_memory=64)).check()
+    assert "network: none, or of net" in said
+    assert any(line.startswith("limits: ") and ", 64 MiB, 512 " in line for line in said)
+    assert said[-1].startswith("closed: read only, user 65534:65534, no capabilities")
+    assert [] == podman.names()
+
+
+async def test_an_engine_that_does_not_work_is_said_by_a_check(monkeypatch, tmp_path):
+    engine = tmp_path / "docker"
+    engine.write_text("#!/bin/sh\necho 'Cannot connect to the daemon' >&2; exit 1\n")
+    engine.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    plugin = Container(Container.Settings(engine="docker", image=["*"]))
+    with pytest.raises(Misconfigured, match="docker does not work here: Cannot connect"):
+        await plugin.check()
+
+
 async def test_a_restarted_runtime_removes_what_it_was_running_when_it_was_killed(
     launch, member, podman
 ):

@@ -91,16 +91,25 @@ async def test_it_finds_its_identity_again(launch, tmp_path):
 async def test_it_says_its_labels_anew_at_each_start(launch, member):
     for options, expected in (
         (("--label", "rack=7"), {"rack": "7", "os": "linux", "plugin": "shell"}),
-        (("--label", "os=", "--cores", "3"), {"rack": None, "os": None, "plugin": "shell"}),
+        (("--label", "os="), {"rack": None, "os": None, "plugin": "shell"}),
     ):
         async with launch("shell", "--name", "one", *options, "--mem", "1") as running:
             await running.line_with("runtime ready")
             (known,) = [one for one in await member.get_runtimes() if one.name == "one"]
             labels = {name: known.labels.get(name) for name in expected}
             assert (expected, version("colonies")) == (labels, known.labels["version"])
-    # What decides about work is the owner's to say.
+
+
+async def test_it_says_what_it_has_anew_at_each_start_and_its_owner_of_which_type_it_is(
+    launch, member
+):
+    for options, cores in ((("--cores", "3"), 3), (("--cores", "5", "--type", "other"), 5)):
+        async with launch("shell", "--name", "one", "--cpu", "fast", *options) as running:
+            await running.line_with("runtime ready")
+            (known,) = [one for one in await member.get_runtimes() if one.name == "one"]
+            assert (cores, "fast", "shell") == (known.cores, known.cpu, known.runtime_type)
     warning = next(line for line in running.lines if "registered as something else" in line)
-    assert '"wanted": {"cores": 3}' in warning
+    assert '"registered": "shell", "wanted": "other"' in warning
 
 
 async def test_a_bad_process_does_not_end_it(launch, member):

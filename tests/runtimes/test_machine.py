@@ -1,10 +1,18 @@
 """What a runtime says that its machine has, from files as systems have them."""
 
 import os
+import platform
 
 import pytest
 
-from runtimes.machine import count_cores, count_gpus, count_memory, own_groups
+from runtimes.machine import (
+    count_cores,
+    count_gpus,
+    count_memory,
+    cpu_model,
+    gpu_model,
+    own_groups,
+)
 
 HERE = len(os.sched_getaffinity(0))
 UNIFIED = "31 23 0:28 {top} /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -111,3 +119,33 @@ def test_gpus_of_amd_are_counted_where_their_device_files_are_here(write):
     }
     assert 1 == count_gpus(write(files))
     assert 3 == count_gpus(write({"dev/dri/renderD129": "", "dev/nvidia0": ""}))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor\t: 0\nmodel\t\t: 1\nmodel name\t: Some CPU @ 3GHz\n", "Some CPU @ 3GHz"),
+        ("model name\t: \x1b[2J \udcff\u2028Some\n", "[2J Some"),
+        ("model name\t:\nmodel name\t: " + "x" * 300, "x" * 256),
+        ("processor\t: 0\n", platform.machine()),
+        ("", platform.machine()),
+    ],
+)
+def test_the_model_of_the_cpu_is_what_can_be_read_of_it(tmp_path, text, expected):
+    assert platform.machine() == cpu_model(tmp_path)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_bytes(text.encode(errors="surrogateescape"))
+    assert expected == cpu_model(tmp_path)
+
+
+def test_the_models_of_gpus_are_those_that_their_drivers_name(write):
+    nvidia = "proc/driver/nvidia/gpus/0000:{}:00.0/information"
+    files = {
+        nvidia.format("3b"): "Model: \t\t NVIDIA A100\nIRQ:   \t\t 90\n",
+        nvidia.format("af"): "Model: \t\t NVIDIA A100\n",
+        nvidia.format("d8"): "IRQ:   \t\t 91\n",
+        "sys/class/drm/card1/device/product_name": "Instinct MI210\n",
+        "sys/class/drm/card1-DP-1/status": "connected\n",
+    }
+    assert "" == gpu_model(write(files))
+    assert "NVIDIA A100, Instinct MI210" == gpu_model(write({"dev/nvidia0": ""}))

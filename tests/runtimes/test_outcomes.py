@@ -105,6 +105,6 @@ def test_of_too_many_the_newest_are_kept(outcomes, folder, monkeypatch):
 
 
 def test_an_id_that_is_a_path_is_refused(outcomes, tmp_path):
-    with pytest.raises(ValueError, match="no name of a file"):
+    with pytest.raises(ValueError, match="no id of a process"):
         outcomes.keep(kept("../../" + "3" * 58))
     assert [] == list(tmp_path.iterdir())

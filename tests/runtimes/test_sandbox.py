@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import tempfile
 from contextlib import suppress
@@ -14,7 +15,14 @@ from runtimes.base import Job
 from runtimes.shell.cgroup import Cgroup, Cgroups, NotDelegated, limits_of
 from runtimes.shell.plugin import Shell
 from runtimes.shell.sandbox import Limits, Place, Sandbox
+from runtimes.shell.steps import Steps
 from tests.runtimes.podman import Heard
+
+
+def no_group():
+    """Say that there are no control groups."""
+    raise NotDelegated("not here")
+
 
 HAS_BWRAP = "bubblewrap" in Sandbox(Limits(), Place()).active
 
@@ -41,19 +49,24 @@ def path_without_bwrap(tmp_path_factory):
     return str(folder)
 
 
-@pytest.fixture(params=["limits alone", "bubblewrap"])
+@pytest.fixture(params=["all", "no bwrap", "no prlimit", "no group", "no group, no bwrap"])
 def shell(request, tmp_path, monkeypatch, path_without_bwrap):
-    """Make an open shell, with and without bubblewrap, in a folder of its own."""
-    if request.param == "bubblewrap" and not HAS_BWRAP:
+    """Make an open shell in a folder of its own, in the ways in which commands are confined."""
+    lacks = [name.removeprefix("no ") for name in request.param.split(", ")]
+    if "bwrap" not in lacks and not HAS_BWRAP:
         pytest.skip("bubblewrap is not installed, or may not be used here")
-    if request.param == "limits alone":
+    if "group" in lacks:
+        monkeypatch.setattr("runtimes.shell.sandbox.own_group", no_group)
+    if "prlimit" in lacks:
+        monkeypatch.setattr(Steps, "_try", lambda _: False)
+    if "bwrap" in lacks:
         monkeypatch.setenv("PATH", path_without_bwrap)
 
     async def make(**settings):
         plugin = Shell(Shell.Settings(**{"cwd": str(tmp_path), **settings}))
         plugin.grace = 1.0
         await plugin.open()
-        assert ("bubblewrap" in plugin.sandbox.active) == (request.param == "bubblewrap")
+        assert ("bubblewrap" in plugin.sandbox.active) == ("bwrap" not in lacks)
         return plugin
 
     return make
@@ -65,6 +78,21 @@ async def test_words_and_variables_arrive_as_the_bytes_that_they_are(shell, job,
     process = process_of("sh", "-c", script, "sh", *words, env={"A": "'x\ny", "a.b": "c"})
     outcome = await (await shell()).execute(process, job)
     assert [r"<$(id)><a&&b><377><-x><><two\nlines>'x", "y"] == outcome.output
+
+
+async def test_a_program_may_have_any_name(shell, job, process_of, tmp_path):
+    program = tmp_path / "-A=b \n'c"
+    program.write_text('#!/bin/sh\nprintf "%s|" "$A" "$@"\n')
+    program.chmod(0o755)
+    outcome = await (await shell()).execute(process_of(str(program), "-x", "C=d"), job)
+    assert ["|-x|C=d|"] == outcome.output
+
+
+async def test_nobody_has_more_than_the_runtime_itself(shell, job, process_of):
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    plugin = await shell(max_open_files=2 * hard)
+    outcome = await plugin.execute(process_of("sh", "-c", "ulimit -Hn; ulimit -n"), job)
+    assert [str(hard)] * 2 == outcome.output
 
 
 async def test_it_sees_no_variable_that_it_was_not_given(shell, job, process_of, monkeypatch):
@@ -144,6 +172,30 @@ async def test_what_is_required_and_not_there_is_said_at_the_start(monkeypatch, 
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Misconfigured, match="sandbox: required, but bubblewrap: not installed"):
         await Shell(Shell.Settings(sandbox="require")).open()
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"offline": True}, "offline: needs bubblewrap, but not installed"),
+        ({"offline": True, "sandbox": "off"}, "offline: needs the sandbox, which is turned off"),
+        ({"cwd": "/no/such/folder"}, "cwd: there is no folder '/no/such/folder'"),
+    ],
+)
+async def test_what_cannot_be_kept_is_not_promised(monkeypatch, tmp_path, settings, complaint):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    plugin = Shell(Shell.Settings(**settings))
+    for ask in (plugin.check, plugin.open):
+        with pytest.raises(Misconfigured, match=f"^{complaint}$"):
+            await ask()
+
+
+async def test_a_check_says_what_protects(tmp_path):
+    settings = {"cwd": str(tmp_path), "max_memory": 64, "max_cores": 1.5, "offline": HAS_BWRAP}
+    said = await Shell(Shell.Settings(**settings)).check()
+    assert said[0].startswith("sandbox: limits, temporary folder")
+    assert "limits: max_memory 64, max_cores 1.5" in said
+    assert said[-1] == f"network: {'none' if HAS_BWRAP else 'that of the machine'}"
 
 
 async def test_without_a_sandbox_nothing_is_changed(job, process_of):

@@ -92,6 +92,18 @@ async def test_a_file_read_again_starts_drains_and_replaces(supervise, roster, m
         assert not any('"name": "one"' in line and "drain" in line for line in running.lines)
 
 
+async def test_what_the_file_says_that_a_runtime_has_counts_after_it_was_read_again(
+    supervise, roster, member
+):
+    async with supervise(roster(ONE + "cores = 3\n")) as running:
+        await ready(running, "one")
+        roster(ONE + "cores = 64\n")
+        running.send(signal.SIGHUP)
+        await ready(running, "one")
+        large = await member.submit("echo", "done", runtime_type="first", cores=64)
+        assert State.SUCCESS is (await large.wait(60)).state
+
+
 async def test_a_wrong_file_changes_nothing(supervise, roster, member):
     async with supervise(roster(ONE)) as running:
         await ready(running, "one")

@@ -6,6 +6,7 @@ import pytest
 
 from colonies.core.errors import Forbidden
 from colonies.core.process import FINAL_STATES, State
+from colonies.core.runtime import Figures
 from colonies.server.news import Change
 from colonies.server.parties import NOBODY, Cause
 from colonies.server.wishes import kind_of
@@ -166,6 +167,15 @@ async def test_that_a_runtime_is_shut_out(*, other, there, away, subscribe, owne
     for _ in range(2):
         assert "is not approved" in failure_of(await away.push()).message
     await until(lambda: not (other.hub.lines or listeners(other)))
+
+
+async def test_that_a_runtime_has_more_now(*, other, there, member, look):
+    waiting = asyncio.ensure_future(there.assign_process(timeout=60))
+    await idle(other, 1)
+    process_id = await submit(member, cores=64)
+    await member.update_runtime(Figures(cores=64, mem=1, gpus=0))
+    await look()
+    assert (await waiting).process_id == process_id
 
 
 async def test_the_owner_of_a_colony_stays(away, other, member, people, look):

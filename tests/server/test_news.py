@@ -39,6 +39,7 @@ def test_nothing_is_kept_that_nobody_wants(news):
     news.meet([])
     news.change(changed(), Cause.CALL)
     news.shut_out("c", "r")
+    news.refit("c", "r")
     news.remove("c", "p")
     news.forget_members()
     news.overflow()
@@ -88,11 +89,13 @@ def test_every_payload_fits(news, colonies):
 def test_pairs_fit_too(news):
     for number in range(1000):
         news.shut_out("c" * 64, f"{number:064x}")
+        news.refit("c" * 64, f"{number:064x}")
         news.remove("c" * 64, f"{number:064x}")
     payloads = news.take(ME)
     assert max(len(payload.encode()) for payload in payloads) < LARGEST_PAYLOAD
     notices = [wire.decode(payload, Notice) for payload in payloads]
     assert sum(len(one.shut_out) for one in notices) == 1000
+    assert sum(len(one.refitted) for one in notices) == 1000
     assert sum(len(one.removed) for one in notices) == 1000
 
 

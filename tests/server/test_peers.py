@@ -8,6 +8,7 @@ import pytest
 from colonies.core.errors import Failure, Forbidden
 from colonies.core.identity import PrivateKey
 from colonies.core.process import FINAL_STATES, State
+from colonies.core.runtime import Figures
 from colonies.server.app import Server
 from colonies.server.news import MAX_PENDING
 from colonies.server.parties import NOBODY
@@ -205,6 +206,13 @@ class TestMembership:
         async with asyncio.timeout(LONG):
             while not isinstance(await refusal(there.get_processes(State.WAITING)), Forbidden):
                 pass
+
+    async def test_who_has_more_now_is_given_more_everywhere(self, other, away, subscribe, member):
+        await subscribe(away)
+        await idle(other, 1)
+        process_id = await submit(member, cores=64)
+        await member.update_runtime(Figures(cores=64, mem=1, gpus=0))
+        assert (await at_once(away.pushed())).process_id == process_id
 
     async def test_who_is_let_in_is_in_everywhere(self, other, owner, people, monkeypatch):
         monkeypatch.setattr("colonies.server.members.LIFETIME", 3600.0)

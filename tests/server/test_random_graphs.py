@@ -16,7 +16,6 @@ LONG = 60.0
 @given(count=st.integers(1, 200), seed=st.integers(0, 2**32))
 @settings(
     max_examples=4,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

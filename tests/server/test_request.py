@@ -103,6 +103,9 @@ WRITES: dict[str, tuple[str, Any, str, int]] = {
     "labelruntimemsg": (
         "runtime", lambda w: {"colonyid": w.colony, "labels": {"os": "linux"}},
         "runtimes WHERE labels->>'os' = 'linux'", 1),
+    "updateruntimemsg": (
+        "runtime", lambda w: {"colonyid": w.colony, "figures": {"cores": 7, "mem": 1, "gpus": 0}},
+        "runtimes WHERE cores = 7", 1),
     "deleteruntimemsg": (
         "colony_owner", lambda w: {"runtimeid": w.people.pending.id},
         "runtimes WHERE state = 0", 0),
@@ -268,6 +271,7 @@ STATEMENTS = {
     "approveruntimemsg": {"set_runtime_state"},
     "rejectruntimemsg": {"set_runtime_state"},
     "labelruntimemsg": {"set_runtime_labels"},
+    "updateruntimemsg": {"set_runtime_figures"},
     "deleteruntimemsg": {"delete_runtime"},
     "addfunctionmsg": {"add_function"},
     "removefunctionmsg": {"delete_function"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from colonies.core import wire
 from colonies.core.colony import Colony
-from colonies.core.runtime import Approval, Location, Runtime, check_labels
+from colonies.core.runtime import Approval, Figures, Location, Runtime, check_labels
 from colonies.core.wire import ZERO_TIME, Int32, Label, Time, Wire
 from colonies.server import lifecycle
 from colonies.server.call import Call
@@ -16,6 +16,7 @@ from colonies.server.rules import (
     colony_owner,
     fellow_of_runtime,
     find_runtime,
+    itself_or_owner,
     member,
     not_approved,
     owner_of_runtime,
@@ -141,6 +142,34 @@ async def label_runtime(call: Call, msg: LabelRuntime, runtime: Runtime) -> None
         **call.intent.parameters,
     )
     call.members.forget()
+
+
+class UpdateRuntime(Request):
+    """What a runtime has now, the caller itself if none is named."""
+
+    colony_id: str
+    figures: Figures
+    runtime_id: str = ""
+
+
+@rpc("updateruntimemsg", rule=itself_or_owner("colony_id", "runtime_id"))
+async def update_runtime(call: Call, msg: UpdateRuntime, runtime: Runtime) -> None:
+    """Say what a runtime has, in place of what was known; it is given work by that from then on."""
+    changed = await call.db.fetch_all(
+        Runtime,
+        "set_runtime_figures",
+        colony_id=runtime.colony_id,
+        runtime_id=runtime.runtime_id,
+        cores=msg.figures.cores,
+        mem=msg.figures.mem,
+        gpus=msg.figures.gpus,
+        cpu=msg.figures.cpu,
+        gpu=msg.figures.gpu,
+        **call.intent.parameters,
+    )
+    call.members.forget()
+    for one in changed:
+        call.hub.refit(one)
 
 
 class DeleteRuntime(Request):

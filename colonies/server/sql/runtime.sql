@@ -38,6 +38,21 @@ WITH {once}
 UPDATE runtimes SET labels = :labels::jsonb
 WHERE colony_id = :colony_id AND runtime_id = :runtime_id;
 
+-- name: set_runtime_figures
+WITH {once}
+UPDATE runtimes SET cores = :cores, mem = :mem, gpus = :gpus, cpu = :cpu, gpu = :gpu
+WHERE colony_id = :colony_id AND runtime_id = :runtime_id
+RETURNING {runtime};
+
+-- name: list_other_figures
+-- Which of these runtimes have other figures by now than whoever asks believes?
+SELECT {runtime}
+FROM unnest(:colony_ids::text[], :runtime_ids::text[], :cores::integer[], :mem::integer[],
+            :gpus::integer[]) AS one (of_colony, id, known_cores, known_mem, known_gpus)
+JOIN runtimes ON runtimes.colony_id = one.of_colony AND runtimes.runtime_id = one.id
+WHERE (greatest(cores, 0), greatest(mem, 0), greatest(gpus, 0))
+      <> (known_cores, known_mem, known_gpus);
+
 -- name: delete_runtime
 -- Waits for the claims under way, which lock the row, and keeps further ones out. What it announces
 -- at this very moment may be left, where nobody sees it: functions are read with their runtimes.

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from colonies.core.errors import AlreadyExists, Malformed, NotFound
+from colonies.core.errors import AlreadyExists, Forbidden, Malformed, NotFound
 from colonies.core.identity import PrivateKey
 from colonies.core.process import State
-from colonies.core.runtime import Approval, Location, Runtime
+from colonies.core.runtime import Approval, Figures, Location, Runtime
 from colonies.core.wire import ZERO_TIME
 from tests.conftest import add_runtime, held
+from tests.server.doors import idle
 
 
 @pytest.fixture
@@ -88,6 +89,68 @@ async def test_a_label_is_one_that_people_can_write_down(owner, member, people, 
         await member.label_runtime(labels)
     assert field == refusal.value.field
     assert {} == (await owner.get_runtime(people.runtime.id)).labels
+
+
+FIGURES = Figures(cores=64, mem=2**20, gpus=8, cpu="fast", gpu="big")
+
+
+async def test_a_runtime_says_itself_what_it_has_and_stays_what_else_it_is(owner, member, people):
+    before = await owner.get_runtime(people.runtime.id)
+    await member.update_runtime(FIGURES)
+    after = await owner.get_runtime(people.runtime.id)
+    assert FIGURES == after.figures
+    known = msgspec.structs.asdict(FIGURES)
+    assert after == msgspec.structs.replace(before, **known)
+
+
+@pytest.mark.parametrize("approval", ["pending", "approved", "rejected"])
+async def test_an_owner_says_what_any_runtime_has_and_lets_nobody_in_by_it(owner, people, approval):
+    runtime_id = people.pending.id
+    if approval != "pending":
+        await (owner.approve_runtime if approval == "approved" else owner.reject_runtime)(
+            runtime_id
+        )
+    await owner.update_runtime(FIGURES, runtime_id)
+    after = await owner.get_runtime(runtime_id)
+    assert (FIGURES, approval) == (after.figures, after.state.name.lower())
+
+
+async def test_nobody_says_what_a_runtime_of_another_colony_has(client, people, colony):
+    theirs = client.acting_as(people.other_owner)
+    for colony_id in (colony, people.other_owner.id):
+        with pytest.raises((Forbidden, NotFound)):
+            await theirs.update_runtime(FIGURES, people.runtime.id, colony_id)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"cores": -1}, "figures.cores"),
+        ({"mem": 2**31}, "figures.mem"),
+        ({"gpus": "1"}, "figures.gpus"),
+        ({"gpu": "x" * 257}, "figures.gpu"),
+        ({"cpu": 1}, "figures.cpu"),
+    ],
+)
+async def test_what_a_runtime_has_can_be_counted(socket, colony, people, change, field):
+    fields = {"colonyid": colony, "figures": {"cores": 1, "mem": 1, "gpus": 0} | change}
+    with pytest.raises(Malformed) as refusal:
+        await socket.ask("updateruntimemsg", fields, people.runtime)
+    assert field == refusal.value.field
+
+
+async def test_who_has_less_is_given_less_and_who_has_more_again_more(
+    *, server, socket, subscribe, member
+):
+    await member.update_runtime(Figures(cores=8, mem=1, gpus=0))
+    await subscribe(socket, 5)
+    await idle(server, 1)
+    await member.update_runtime(Figures(cores=1, mem=1, gpus=0))
+    too_large = await member.submit("work", runtime_type="cli", cores=8)
+    small = await member.submit("work", runtime_type="cli")
+    assert (await socket.pushed()).process_id == small.id
+    await member.update_runtime(Figures(cores=8, mem=1, gpus=0))
+    assert (await socket.pushed()).process_id == too_large.id
 
 
 @pytest.mark.parametrize("identity", ["", "x", "Z" * 64, "0" * 64 + "\n"])
