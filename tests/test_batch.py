@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from colonies.batch import AtOnce, Batch
+from colonies.batch import Batch
 from colonies.core.errors import Conflict, Unavailable
 
 
@@ -187,7 +187,7 @@ async def test_it_runs_again_after_a_pause():
     assert statement.runs == [[1], [2]]
 
 
-class Slow(AtOnce):
+class Slow:
     """A pace that others are waited for by, as long as nobody says otherwise."""
 
     def __init__(self) -> None:

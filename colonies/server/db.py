@@ -279,7 +279,9 @@ class Database(Statements):
         batch = self._batches.get(key)
         if batch is None:
             pace = self._paces[run]
-            batch = Batch(lambda items: run(self, items, *more), most=self._most, pace=pace)
+            batch = Batch(
+                lambda items: run(self, items, *more), most=self._most, pace=pace, lane=self.lane
+            )
             self._batches[key] = batch
         try:
             yield batch

@@ -90,24 +90,15 @@ class Lane:
 
 
 class Pace:
-    """What statements of one kind have taken of late, and the lane that they share with others."""
+    """What statements of one kind have taken of late, and what lane they go through."""
 
     def __init__(self, clock: Callable[[], float] = monotonic, *, lane: Lane | None = None) -> None:
-        lane = lane or Lane()
-        self._lane = lane
-        self.clear = lane.clear
-        self.begin = lane.begin
-        self.end = lane.end
+        self._lane = lane or Lane()
         self._clock = clock
         self._least = float("inf")
         self._seconds = 0.0
         self._calls = 0.0
         self._ended = float("-inf")
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the next one can go at once, as far as others are under way."""
-        return self._lane.is_clear
 
     def note(self, seconds: float, *, calls: int, rows: int) -> None:
         """Take how long a statement took, for so many calls, of so many rows in all."""

@@ -162,8 +162,8 @@ async def test_who_comes_first_goes_at_once_unless_another_kind_is_under_way(clo
         done.append(items)
         return items
 
-    one = Batch(first, most=10, pace=Pace(clock, lane=lane))
-    other = Batch(second, most=10, pace=Pace(clock, lane=lane))
+    one = Batch(first, most=10, pace=Pace(clock, lane=lane), lane=lane)
+    other = Batch(second, most=10, pace=Pace(clock, lane=lane), lane=lane)
     under_way = asyncio.ensure_future(one.add(0))
     await asyncio.sleep(0)
     waiting = asyncio.gather(*(other.add(number) for number in range(3)))
