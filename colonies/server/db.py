@@ -280,12 +280,8 @@ class Database(Statements):
         batch = self._batches.get(key)
         if batch is None:
             run, *more = key
-            batch = Batch(
-                lambda items: run(self, items, *more),
-                most=self._most,
-                pace=self._paces[run],
-                lane=self.lane,
-            )
+            most, pace, lane = self._most, self._paces[run], self.lane
+            batch = Batch(lambda items: run(self, items, *more), most=most, pace=pace, lane=lane)
             self._batches[key] = batch
         return batch
 
