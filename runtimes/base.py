@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 import msgspec
@@ -121,6 +122,10 @@ class Runtime(ABC):
 
     runtime_id: str = ""
     """The identity of the runtime that it works for."""
+
+    mark: MappingProxyType[str, str] = MappingProxyType({})
+    """Variables for programs that it starts: what a kill of the runtime has left of those, the next
+    start ends. Not for work that shall outlive it."""
 
     grace: float = 5.0
     """Seconds between asking something to end and ending it; what ``--grace`` says."""

@@ -8,7 +8,6 @@ import signal
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from colonies.core.process import Process, decode_argument
 from runtimes.base import Job
@@ -174,26 +173,6 @@ class Telling:
         """Read nothing more."""
         for task in self._tasks:
             task.cancel()
-
-
-def kill_leftovers(runtime_id: str) -> int:
-    """Kill what an earlier life of a runtime has left running; gives how much that was.
-
-    It is known by the environment that it was started with, where the system shows that.
-    """
-    mark = f"COLONIES_RUNTIMEID={runtime_id}\0".encode()
-    found = [path for path in Path("/proc").glob("[0-9]*/environ") if mark in _content(path)]
-    for path in found:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(int(path.parent.name), signal.SIGKILL)
-    return len(found)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:  # gone meanwhile, or not ours
-        return b""
 
 
 class Tail:

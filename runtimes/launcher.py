@@ -41,6 +41,7 @@ from runtimes.membership import Membership
 from runtimes.notify import STOPPING, notify, ready, signs_of_life
 from runtimes.options import figures, habits, plugin_option, starts
 from runtimes.outcomes import Outcomes
+from runtimes.presence import Presence
 from runtimes.roster import read as read_roster
 from runtimes.supervisor import Supervisor
 from runtimes.tenure import Tenure
@@ -198,19 +199,28 @@ def _run(
     )
     runtime = plugin(plugin_settings)
     runtime.runtime_id, runtime.grace = key.id, options["grace"]
-    code = asyncio.run(_live(config, runtime, member, key, options))
-    if code == STUCK:
-        # A thread of the plugin is stuck, and would hold up the interpreter's own end as well.
-        sys.stderr.flush()
-        os._exit(STUCK)
+    is_named = not (options["runtime_id"] or config.runtime_prvkey)
+    advice = f"give another {'--name' if is_named else 'key'} to run one more"
+    with Presence(_state_folder(options), key.id, advice=advice) as presence:
+        runtime.mark = presence.mark
+        code = asyncio.run(_live(config, runtime, member, key, options))
+        if code == STUCK:
+            # A thread of the plugin is stuck, and would hold up the interpreter's own end as well.
+            sys.stderr.flush()
+            os._exit(STUCK)
     return code
+
+
+def _state_folder(options: dict[str, Any]) -> Path:
+    folder: Path = options["state_dir"] or user_state_path("colonies")
+    return folder.expanduser()
 
 
 async def _live(
     config: Settings, plugin: Runtime, member: Member, key: PrivateKey, options: dict[str, Any]
 ) -> int:
     """Run until told to stop, or once; give the exit code."""
-    state_folder = (options["state_dir"] or user_state_path("colonies")).expanduser()
+    state_folder = _state_folder(options)
     async with connect(config, key=key) as colonies:
         daemon = Daemon(
             colonies,

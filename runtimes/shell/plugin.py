@@ -21,7 +21,6 @@ from runtimes.child import (
     child_environment,
     end_group,
     ending,
-    kill_leftovers,
     start_child,
 )
 from runtimes.shell.sandbox import Confined, Limits, Place, Sandbox
@@ -87,9 +86,7 @@ class Shell(Runtime):
         ]
 
     async def open(self) -> None:
-        """End what an earlier life has left running if it was killed; say what protects here."""
-        if self.runtime_id and (count := await asyncio.to_thread(kill_leftovers, self.runtime_id)):
-            logger.warning("leftovers killed", count=count)
+        """Find out what protects here, and say so."""
         self.sandbox = await self._prepare()
         active = self.sandbox.active if self.sandbox else []
         missing = self.sandbox.missing if self.sandbox else {"everything": "turned off"}
@@ -126,7 +123,7 @@ class Shell(Runtime):
         if not argv[0]:
             return failure("func: expected a program")
         try:
-            environment = child_environment(process, self.settings.pass_env)
+            environment = child_environment(process, self.settings.pass_env) | self.mark
             if self.sandbox is None:
                 return await self._run(Confined(argv, environment), job)
             self._need(argv[0], environment)

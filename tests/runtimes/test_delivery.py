@@ -57,7 +57,7 @@ def back(server, people):
 
 
 def files(folder):
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in (folder / "outcomes").rglob("*") if path.is_file()]
 
 
 async def test_what_was_kept_is_delivered_when_the_hub_is_back(unheard, back, folder):
@@ -105,14 +105,15 @@ async def test_what_the_hub_refuses_is_dropped(unheard, back, folder, launch):
 async def test_nothing_to_deliver_does_not_hold_up_a_start(launch, folder):
     async with launch("shell", COLONIES_STATE_DIR=str(folder)) as running:
         await running.line_with("runtime ready")
-    assert not folder.exists()
+    assert not (folder / "outcomes").exists()
 
 
 async def test_a_folder_that_cannot_be_written_costs_no_outcome_while_the_runtime_lives(
     launch, member, server, back, wait
 ):
-    async with launch("shell", "--state-dir", "/dev/null/state") as running:
+    async with launch("shell") as running:
         await running.line_with("runtime ready")
+        (wait.parent / "state" / "outcomes").write_text("no folder any more\n")
         process = await member.submit("cat", str(wait), runtime_type="shell")
         await running.line_with("process started")
         await server.__aexit__(None, None, None)
