@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from colonies.core.process import Process, decode_argument
+from colonies.settings import SETTINGS
 from runtimes.base import Job
 
 PIPE_PATIENCE = 1.0
@@ -19,6 +20,8 @@ LEFT_IN_PIPE = 2 * 1024 * 1024
 """Bytes that an ended child can have left in a pipe, with what we have read ahead."""
 
 ALWAYS_SEEN = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SHELL")
+
+_SECRETS = {setting.env for setting in SETTINGS.values() if setting.secret}
 
 
 def child_environment(process: Process, allowed: Iterable[str] = ()) -> dict[str, str]:
@@ -64,7 +67,7 @@ def inherited_environment(allowed: Iterable[str] = ()) -> dict[str, str]:
 
 
 def _is_secret(name: str) -> bool:
-    return name.startswith("COLONIES_") and name.endswith("PRVKEY")
+    return name in _SECRETS or (name.startswith("COLONIES_") and name.endswith("PRVKEY"))
 
 
 @dataclass(frozen=True)

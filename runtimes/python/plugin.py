@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import sys
@@ -79,13 +78,11 @@ class Python(Runtime):
         """Say what the modules offer that may be called; where any may, nothing is said."""
         if not self.settings.allow:
             return []
-        interpreter = await _Interpreter.start(self._path())
+        interpreter = await self._start()
         is_fit = False
         try:
             async with asyncio.timeout(IMPORT_PATIENCE):
-                functions = await interpreter.describe(
-                    self.settings.allow, inherited_environment(self.settings.pass_env)
-                )
+                functions = await interpreter.describe(self.settings.allow, self._environment())
             is_fit = interpreter.is_fit
         except TimeoutError:
             logger.warning("functions not announced", error="the modules take too long to import")
@@ -110,10 +107,10 @@ class Python(Runtime):
         if not self._allows(module):
             return failure(f"func: module {module!r} is not allowed here")
         try:
-            environment = child_environment(process, self.settings.pass_env)
+            environment = child_environment(process, self.settings.pass_env) | self.mark
         except ValueError as error:
             return failure(str(error))
-        interpreter = self._idle.pop() if self._idle else await _Interpreter.start(self._path())
+        interpreter = self._idle.pop() if self._idle else await self._start()
         self._busy[_attempt(process)] = interpreter
         is_fit = False
         try:
@@ -126,6 +123,15 @@ class Python(Runtime):
             else:  # whatever state it is in now, nobody shall inherit it
                 await asyncio.shield(interpreter.end(self.grace))
         return outcome
+
+    async def _start(self) -> _Interpreter:
+        # To find modules by, as we do; a function does not see it unless it is passed.
+        found_by = inherited_environment(["PYTHONPATH"])
+        return await _Interpreter.start(self._path(), found_by | self._environment())
+
+    def _environment(self) -> dict[str, str]:
+        """Give what functions may see whatever they are called for."""
+        return inherited_environment(self.settings.pass_env) | self.mark
 
     def _allows(self, module: str) -> bool:
         allowed = self.settings.allow
@@ -144,7 +150,7 @@ class _Interpreter:
         self._is_interrupted = False
 
     @classmethod
-    async def start(cls, path: list[str]) -> _Interpreter:
+    async def start(cls, path: list[str], environment: dict[str, str]) -> _Interpreter:
         # The child's first act is to make room for a function's own prints; see `child.py`.
         parcels, theirs = socket.socketpair()
         with theirs:
@@ -156,7 +162,7 @@ class _Interpreter:
                 *path,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                env={name: value for name, value in os.environ.items() if "PRVKEY" not in name},
+                env=environment,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
                 limit=64 * 1024 * 1024,

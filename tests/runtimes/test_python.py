@@ -201,3 +201,19 @@ async def test_a_function_that_takes_no_notice_is_ended_with_its_children(
 
 async def test_what_does_not_run_cannot_be_asked_to_end(runtime, calling):
     assert not await runtime.cancel(calling("pid"))
+
+
+async def test_nothing_of_our_environment_reaches_a_function(job, calling, monkeypatch):
+    """Not in the environment that it sees, and not in that with which its interpreter began."""
+    monkeypatch.setenv("SOME_TOKEN", "secret")
+    monkeypatch.setenv("COLONIES_PASSPHRASE", "secret")
+    monkeypatch.setenv("MAY_SEE", "this")
+    plugin = Python(Python.Settings(path=[str(ROOT)], pass_env=["MAY_SEE", "COLONIES_PASSPHRASE"]))
+    try:
+        began = (await plugin.execute(calling("environment_at_start"), job)).output[0]
+        sees = (await plugin.execute(calling("see", "MAY_SEE"), job)).output
+    finally:
+        await plugin.close()
+    assert "MAY_SEE=this" in began
+    assert "secret" not in began
+    assert ["this"] == [decode_argument(text) for text in sees]
