@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
@@ -126,6 +127,9 @@ class Runtime(ABC):
     mark: MappingProxyType[str, str] = MappingProxyType({})
     """Variables for programs that it starts: what a kill of the runtime has left of those, the next
     start ends. Not for work that shall outlive it."""
+
+    private: tuple[Path, ...] = ()
+    """Files and folders of its owner, keys above all, that work is not shown where it can be."""
 
     grace: float = 5.0
     """Seconds between asking something to end and ending it; what ``--grace`` says."""

@@ -20,7 +20,7 @@ from typing import Any
 import click
 import msgspec
 import structlog
-from platformdirs import user_state_path
+from platformdirs import user_data_path, user_state_path
 
 from colonies import logs, settings
 from colonies.client import Keychain, connect
@@ -129,7 +129,7 @@ def _command(entry: EntryPoint, plugin: type[Runtime]) -> click.Command:
         if options["identify"]:
             return _check_identity(config, options["name"], options["runtime_id"])
         if options["check"]:
-            _check(name, plugin(plugin_settings), options)
+            _check(name, plugin(plugin_settings), config, options)
             return None
         options["label"] = labels_of(entry, options["label"])
         logs.configure(verbose=options["verbose"])
@@ -159,9 +159,9 @@ def _plugin_settings(name: str, plugin: type[Runtime], given: dict[str, Any]) ->
         raise Misconfigured(f"settings of {name}: {error}") from error
 
 
-def _check(kind: str, plugin: Runtime, options: dict[str, Any]) -> None:
+def _check(kind: str, plugin: Runtime, config: Settings, options: dict[str, Any]) -> None:
     """Say what a plugin would work with, and how it protects; raise Misconfigured if it cannot."""
-    plugin.grace = options["grace"]
+    plugin.grace, plugin.private = options["grace"], _private(config, _state_folder(options))
     try:
         lines = asyncio.run(plugin.check())
     except Misconfigured:
@@ -199,6 +199,7 @@ def _run(
     )
     runtime = plugin(plugin_settings)
     runtime.runtime_id, runtime.grace = key.id, options["grace"]
+    runtime.private = _private(config, _state_folder(options))
     is_named = not (options["runtime_id"] or config.runtime_prvkey)
     advice = f"give another {'--name' if is_named else 'key'} to run one more"
     with Presence(_state_folder(options), key.id, advice=advice) as presence:
@@ -209,6 +210,15 @@ def _run(
             sys.stderr.flush()
             os._exit(STUCK)
     return code
+
+
+def _private(config: Settings, state_folder: Path) -> tuple[Path, ...]:
+    """Give what belongs to whoever runs runtimes and hubs here, and to no work of anybody's."""
+    keys = {config.keychain, Settings().keychain}
+    hub = [config.data_dir or user_data_path("colonies", appauthor=False), config.tls_key]
+    state = [state_folder / name for name in ("held", "outcomes", "running")]
+    places = [*keys, settings.config_path(), *(place for place in hub if place), *state]
+    return tuple(Path(place).expanduser().absolute() for place in places)
 
 
 def _state_folder(options: dict[str, Any]) -> Path:

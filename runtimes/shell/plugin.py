@@ -23,7 +23,8 @@ from runtimes.child import (
     ending,
     start_child,
 )
-from runtimes.shell.sandbox import Confined, Limits, Place, Sandbox
+from runtimes.shell.place import Place
+from runtimes.shell.sandbox import Confined, Limits, Sandbox
 
 logger = structlog.get_logger()
 
@@ -88,15 +89,17 @@ class Shell(Runtime):
     async def open(self) -> None:
         """Find out what protects here, and say so."""
         self.sandbox = await self._prepare()
-        active = self.sandbox.active if self.sandbox else []
-        missing = self.sandbox.missing if self.sandbox else {"everything": "turned off"}
-        logger.info("sandbox ready", active=active, missing=missing)
+        if self.sandbox is None:
+            logger.warning("sandbox turned off")
+            return
+        for name, why in self.sandbox.missing.items():
+            logger.warning("protection missing", protection=name, error=why)
+        logger.info("sandbox ready", active=self.sandbox.active)
 
     async def _prepare(self) -> Sandbox | None:
         """Find out what works here; raise Misconfigured where that is not enough."""
         own = self.settings
-        if own.cwd and not await asyncio.to_thread(Path(own.cwd).is_dir):
-            raise Misconfigured(f"cwd: there is no folder {own.cwd!r}")
+        await asyncio.to_thread(self._place.check)
         if own.sandbox == "off":
             if own.offline:
                 raise Misconfigured("offline: needs the sandbox, which is turned off")
@@ -115,7 +118,13 @@ class Shell(Runtime):
             open_files=own.max_open_files,
             file_size=own.max_file_size,
         )
-        return Sandbox(limits, Place(own.cwd, tuple(own.write), has_network=not own.offline))
+        return Sandbox(limits, self._place)
+
+    @property
+    def _place(self) -> Place:
+        own = self.settings
+        has_network = not own.offline
+        return Place(own.cwd, tuple(own.write), has_network=has_network, hidden=self.private)
 
     async def execute(self, process: Process, job: Job) -> Outcome:
         """Run the command; exit code 0 is success."""
