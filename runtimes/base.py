@@ -40,6 +40,8 @@ class Outcome(msgspec.Struct, frozen=True):
     output: list[str] = []
     errors: list[str] = []
     is_success: bool = True
+    is_returned: bool = False
+    """Whether it goes back to the queue instead, as if it had never been here."""
 
 
 def success(*values: Any) -> Outcome:
@@ -50,6 +52,15 @@ def success(*values: Any) -> Outcome:
 def failure(*reasons: str) -> Outcome:
     """End badly, and say why."""
     return Outcome(errors=list(reasons), is_success=False)
+
+
+def not_here(*reasons: str) -> Outcome:
+    """Give it back for others to do: this machine cannot now, and the process is not to blame.
+
+    Nothing of it may have been begun that cannot be done again. The runtime takes fewer processes
+    for a while. When it was told to end, it is as if it had been cancelled.
+    """
+    return Outcome(errors=list(reasons), is_success=False, is_returned=True)
 
 
 class Log(Protocol):
@@ -179,9 +190,9 @@ class Runtime(ABC):
 
     @abstractmethod
     async def execute(self, process: Process, job: Job) -> Outcome:
-        """Do what the process says and give its outcome; several may run at once.
+        """Do what the process says and give its `success`, `failure`, or that it is `not_here`.
 
-        Any exception closes the process as failed with its text. When the execution must end and
-        `cancel` did not help, this is cancelled: whatever it started must then be ended before
-        the CancelledError goes on. An outcome that is given nevertheless counts.
+        Several may run at once. Any exception closes the process as failed with its text. When the
+        execution must end and `cancel` did not help, this is cancelled: whatever it started must
+        then be ended before the CancelledError goes on. An outcome that is given nevertheless counts.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from colonies.core.process import Process, decode_argument
 from colonies.settings import SETTINGS
-from runtimes.base import Job
+from runtimes.base import Job, Outcome, failure, not_here
 
 PIPE_PATIENCE = 1.0
 """Seconds that whoever else holds the pipes of a child that has ended may go on writing."""
@@ -58,6 +59,17 @@ def _word(text: str) -> str:
 def ending(code: int) -> str:
     """Say how a command ended that did not succeed; below 0 is a signal."""
     return f"exit code {code}" if code > 0 else f"killed by signal {-code}"
+
+
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC)
+"""What a machine says that has no more files, processes, memory or space."""
+
+
+def not_started(what: str, error: Exception) -> Outcome:
+    """Say that something could not be started: a failure, unless the machine is to blame."""
+    text = f"cannot start {what[:200]!r}: {str(error)[:1000]}"
+    is_short = isinstance(error, OSError) and error.errno in SHORTAGES
+    return not_here(text) if is_short else failure(text)
 
 
 def inherited_environment(allowed: Iterable[str] = ()) -> dict[str, str]:

@@ -37,6 +37,7 @@ from runtimes.base import Runtime
 from runtimes.daemon import Daemon, Habits
 from runtimes.health import health
 from runtimes.labels import labels_of
+from runtimes.machine import allow_files
 from runtimes.membership import Membership
 from runtimes.notify import STOPPING, notify, ready, signs_of_life
 from runtimes.options import figures, habits, plugin_option, starts
@@ -197,6 +198,7 @@ def _run(
         gpu=options["gpu"],
         labels=options["label"],
     )
+    allow_files(options["slots"])
     runtime = plugin(plugin_settings)
     runtime.runtime_id, runtime.grace = key.id, options["grace"]
     runtime.private = _private(config, _state_folder(options))

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from runtimes.child import (
     child_environment,
     end_group,
     inherited_environment,
+    not_started,
     open_pipe,
 )
 
@@ -110,7 +111,10 @@ class Python(Runtime):
             environment = child_environment(process, self.settings.pass_env) | self.mark
         except ValueError as error:
             return failure(str(error))
-        interpreter = self._idle.pop() if self._idle else await self._start()
+        try:
+            interpreter = self._idle.pop() if self._idle else await self._start()
+        except OSError as error:
+            return not_started("an interpreter", error)
         self._busy[_attempt(process)] = interpreter
         is_fit = False
         try:
@@ -153,7 +157,8 @@ class _Interpreter:
     async def start(cls, path: list[str], environment: dict[str, str]) -> _Interpreter:
         # The child's first act is to make room for a function's own prints; see `child.py`.
         parcels, theirs = socket.socketpair()
-        with theirs:
+        with ExitStack() as unless_started, theirs:
+            unless_started.callback(parcels.close)
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -167,6 +172,7 @@ class _Interpreter:
                 start_new_session=True,
                 limit=64 * 1024 * 1024,
             )
+            unless_started.pop_all()
         return cls(child, parcels)
 
     @property
@@ -191,7 +197,11 @@ class _Interpreter:
             "in_by_parent": process.input_by_parent,
             "env": environment,
         }
-        async with self._telling(job) as telling:
+        async with AsyncExitStack() as stack:
+            try:
+                telling = await stack.enter_async_context(self._telling(job))
+            except OSError as error:  # nothing was asked yet
+                return not_started("a call", error)
             reply = await self._ask(request, job)
             await telling.finish()
         if isinstance(reply, int):

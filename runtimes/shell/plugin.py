@@ -21,6 +21,7 @@ from runtimes.child import (
     child_environment,
     end_group,
     ending,
+    not_started,
     start_child,
 )
 from runtimes.shell.place import Place
@@ -139,7 +140,7 @@ class Shell(Runtime):
             async with self.sandbox.confine(argv, environment) as confined:
                 return await self._run(confined, job)
         except (OSError, ValueError) as error:
-            return failure(f"cannot start {argv[0][:200]!r}: {str(error)[:1000]}")
+            return not_started(argv[0], error)
 
     async def _run(self, confined: Confined, job: Job) -> Outcome:
         child = await start_child(confined.argv, confined.env, cwd=self.settings.cwd or None)
