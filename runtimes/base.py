@@ -19,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
 
@@ -32,6 +32,11 @@ class Help(msgspec.Struct, frozen=True):
     """What a setting of a plugin means, shown by ``--help``."""
 
     text: str
+
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+"""Numbers of settings that are 0 or more; of others, say the range by `msgspec.Meta` as well."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -194,5 +199,5 @@ class Runtime(ABC):
 
         Several may run at once. Any exception closes the process as failed with its text. When the
         execution must end and `cancel` did not help, this is cancelled: whatever it started must
-        then be ended before the CancelledError goes on. An outcome that is given nevertheless counts.
+        then be ended before the CancelledError goes on. An outcome given nevertheless counts.
         """

@@ -46,7 +46,7 @@ class Habits(msgspec.Struct, frozen=True):
 
     ``heartbeat`` lies between signs of life at most; ``drain`` is what running processes have when
     the runtime is told to stop. ``once`` is to leave after one process, or when none has come
-    ``within`` so many seconds.
+    ``within`` so many seconds. ``plugin_name`` is what its plugin goes by in messages.
     """
 
     slots: int
@@ -54,6 +54,7 @@ class Habits(msgspec.Struct, frozen=True):
     drain: float
     once: bool = False
     within: float | None = None
+    plugin_name: str = ""
 
 
 class Daemon:
@@ -168,7 +169,7 @@ class Daemon:
             await self._thread.run(self._plugin.open)
             self._functions = await self._thread.run(self._plugin.functions)
         except Exception as error:
-            name = type(self._plugin).__name__
+            name = self._habits.plugin_name or self._plugin.runtime_type
             raise Misconfigured(f"plugin {name} cannot start: {error}") from error
 
     async def _close(self) -> None:

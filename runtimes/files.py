@@ -22,6 +22,25 @@ def make_private(folder: Path) -> None:
         one.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
+def try_folder(folder: Path) -> None:
+    """Raise OSError unless files can be made in a folder, or it can be made; leaves nothing."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    made = []
+    try:
+        for one in reversed(missing):
+            one.mkdir(mode=0o700)
+            made.append(one)
+        draft = (missing or [folder])[0] / f".{token_hex(8)}"
+        _write(draft, b"")
+        draft.unlink()
+    finally:
+        for one in reversed(made):
+            one.rmdir()
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file at once, to last; raise OSError when that cannot be."""
     draft = path.parent / f".{path.name}.{token_hex(8)}"

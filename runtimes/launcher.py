@@ -35,6 +35,7 @@ from colonies.version import __version__
 from runtimes import template
 from runtimes.base import Runtime
 from runtimes.daemon import Daemon, Habits
+from runtimes.files import try_folder
 from runtimes.health import health
 from runtimes.labels import labels_of
 from runtimes.machine import allow_files
@@ -162,7 +163,12 @@ def _plugin_settings(name: str, plugin: type[Runtime], given: dict[str, Any]) ->
 
 def _check(kind: str, plugin: Runtime, config: Settings, options: dict[str, Any]) -> None:
     """Say what a plugin would work with, and how it protects; raise Misconfigured if it cannot."""
-    plugin.grace, plugin.private = options["grace"], _private(config, _state_folder(options))
+    state_folder = _state_folder(options)
+    try:
+        try_folder(state_folder)
+    except OSError as error:
+        raise Misconfigured(f"--state-dir: {state_folder}: {error.strerror}") from error
+    plugin.grace, plugin.private = options["grace"], _private(config, state_folder)
     try:
         lines = asyncio.run(plugin.check())
     except Misconfigured:

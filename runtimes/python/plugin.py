@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 import structlog
 
+from colonies.core.errors import Misconfigured
 from colonies.core.function import Function
 from colonies.core.process import Process
 from runtimes.base import Help, Job, Outcome, Runtime, failure
@@ -64,11 +65,18 @@ class Python(Runtime):
 
     async def check(self) -> list[str]:
         """Say which modules may be called, and from where."""
+        await self.open()
         return [
             f"modules: {', '.join(self.settings.allow) or 'any'}",
             f"path: {', '.join(self._path())}",
             "sandbox: none",
         ]
+
+    async def open(self) -> None:
+        """Look whether there are the folders to import from."""
+        for folder in self._path():
+            if not await asyncio.to_thread(Path(folder).is_dir):
+                raise Misconfigured(f"path: there is no folder {folder!r}")
 
     async def close(self) -> None:
         """End the interpreters that are kept."""

@@ -12,7 +12,7 @@ import structlog
 
 from colonies.core.errors import Misconfigured
 from colonies.core.process import Process
-from runtimes.base import Help, Job, Outcome, Runtime, failure
+from runtimes.base import Amount, Count, Help, Job, Outcome, Runtime, failure
 from runtimes.child import (
     Child,
     Tail,
@@ -59,13 +59,15 @@ class Shell(Runtime):
             list[str], Help("Folder that commands in a sandbox may write to; repeatable")
         ] = []
         offline: Annotated[bool, Help("Let commands in a sandbox have no network")] = False
-        max_memory: Annotated[int, Help("MiB of memory of a command (default: no limit)")] = 0
-        max_cores: Annotated[float, Help("Cores of a command, where they are counted")] = 0
-        max_cpu_seconds: Annotated[int, Help("Seconds of processor time of a command")] = 0
-        max_processes: Annotated[int, Help("Processes at once, of a command or of the user")] = 0
-        max_open_files: Annotated[int, Help("Files that a process may have open")] = 0
-        max_file_size: Annotated[int, Help("MiB of a file that is written")] = 0
-        max_output: Annotated[int, Help("Bytes of output kept; of more, the end is kept")] = 262144
+        max_memory: Annotated[Count, Help("MiB of memory of a command (default: no limit)")] = 0
+        max_cores: Annotated[Amount, Help("Cores of a command, where they are counted")] = 0
+        max_cpu_seconds: Annotated[Count, Help("Seconds of processor time of a command")] = 0
+        max_processes: Annotated[Count, Help("Processes at once, of a command or of the user")] = 0
+        max_open_files: Annotated[Count, Help("Files that a process may have open")] = 0
+        max_file_size: Annotated[Count, Help("MiB of a file that is written")] = 0
+        max_output: Annotated[Count, Help("Bytes of output kept; of more, the end is kept")] = (
+            262144
+        )
 
     settings: Settings
 

@@ -146,3 +146,16 @@ def talk(count):
 def environment_at_start():
     """Give all with which this process was started."""
     return Path("/proc/self/environ").read_text()
+
+
+def deep():
+    raise ValueError("deep")
+
+
+def nested_failure():
+    deep()
+
+
+async def nested_failure_later():
+    await asyncio.sleep(0)
+    deep()

@@ -84,8 +84,15 @@ def test_what_cannot_be_read_there_is_written_anew(tmp_path, content):
         assert presence.mark[CHILD_OF].encode() in path.read_bytes()
 
 
-async def test_a_folder_that_cannot_be_is_an_error_of_usage(launch):
-    async with launch("shell", "--state-dir", "/dev/null/state") as running:
+@pytest.mark.parametrize("words", [(), ("--check",)])
+async def test_a_state_folder_that_cannot_be_is_an_error_of_usage(launch, words):
+    async with launch("shell", *words, "--state-dir", "/dev/null/state") as running:
         assert 2 == await running.finish()
     (line,) = running.lines
-    assert "error: --state-dir: /dev/null/state: Not a directory" == line
+    assert line.startswith("error: --state-dir: /dev/null/state: ")
+
+
+async def test_a_check_of_the_state_folder_leaves_nothing(launch, tmp_path):
+    async with launch("shell", "--check", "--state-dir", tmp_path / "a" / "b") as running:
+        assert 0 == await running.finish()
+    assert not (tmp_path / "a").exists()
