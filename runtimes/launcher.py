@@ -22,10 +22,10 @@ import msgspec
 import structlog
 from platformdirs import user_data_path, user_state_path
 
-from colonies import logs, settings
+from colonies import complaints, logs, settings
 from colonies.client import Keychain, connect
 from colonies.client.keychain import find_key
-from colonies.core.errors import ColoniesError, Misconfigured
+from colonies.core.errors import Misconfigured
 from colonies.core.identity import PrivateKey
 from colonies.core.runtime import Runtime as Member
 from colonies.core.wire import is_id
@@ -360,15 +360,16 @@ def _run_file(ctx: click.Context, path: Path | None, *, check: bool) -> None:
 
 
 def _check_file(path: Path, ctx: click.Context) -> None:
-    """Check all runtimes of a file; raise Misconfigured with all that could not start."""
-    faults = []
+    """Check all runtimes of a file, and name all that could not start."""
+    is_faulty = False
     for entry in read_roster(path, ctx).values():
         try:
             ctx.command.main([*entry.words, "--check"], standalone_mode=False)
         except Misconfigured as error:
-            faults.append(f"{path}: runtimes.{entry.name}: {error}")
-    if faults:
-        raise Misconfigured("\nerror: ".join(faults))
+            complaints.complain(Misconfigured(f"{path}: runtimes.{entry.name}: {error}"))
+            is_faulty = True
+    if is_faulty:
+        sys.exit(USAGE)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -383,8 +384,5 @@ def main(words: Sequence[str] | None = None) -> None:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     command = click.version_option(__version__, prog_name="colonies-run")(template.option(command))
-    try:
-        command(words, standalone_mode=True)
-    except ColoniesError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(USAGE)
+    words = sys.argv[1:] if words is None else words
+    sys.exit(complaints.run(command, words, name="colonies-run", status_of=lambda _: USAGE))

@@ -128,12 +128,36 @@ def test_a_fault_is_one_line_with_its_place(check, text, complaint):
     assert complaint in said
 
 
+def test_an_option_of_a_setting_shows_its_variable(capsys):
+    with pytest.raises(SystemExit):
+        main(["shell", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "[env var: COLONIES_SERVERHOST]" in said
+    assert "[env var: COLONIES_SHELL_CWD]" in said
+
+
+def test_an_interrupt_is_no_failure(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runtimes.launcher._plugin_settings", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["shell"])
+    assert (130, "") == (ended.value.code, capsys.readouterr().err.strip())
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--check", "shell"], "--config and --check do not go before shell"),
-        (["--check"], "Missing the name of a plugin, or --config."),
-        (["shell", "--within", "1"], "--within is for --once"),
+        (
+            ["--check", "shell"],
+            "error: --config and --check do not go before shell\nhelp: colonies-run --help\n",
+        ),
+        (["--check"], "error: missing the name of a plugin, or --config\n"),
+        (["shell", "--within", "1"], "error: --within is for --once\n"),
+        (["shell", "--slot", "1"], "error: no such option '--slot'"),
+        (["shell", "--slots", "0"], "error: invalid value for '--slots': 0 is not in the range"),
+        (["shell", "\udcff"], "error: expected UTF-8, not '\\udcff'\n"),
         (["shell", "--check"], "which colony?"),
     ],
 )
