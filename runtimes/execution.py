@@ -129,6 +129,8 @@ class Execution:
             return
         if self._tenure:
             await self._tenure.begin(self.process)
+        else:
+            await self._delivery.begin(self.process)
         self._log.info("process started")
         said = self._logs.open(self.process, is_resumed=self._is_resumed)
         try:
@@ -166,6 +168,7 @@ class Execution:
         if self._reason in (Stop.LEAVING, Stop.RETURNED):
             await _say_goodbye(said)
             await self._delivery.release(self.process)
+        await self._delivery.forget(self.process)
         return True
 
     async def _hand_back(self, outcome: Outcome) -> None:
