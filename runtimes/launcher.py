@@ -205,7 +205,7 @@ async def _live(plugin: Runtime, key: PrivateKey, start: Start) -> int:
             tenure=lambda lasting, thread: Tenure(lasting, thread, folder, member.runtime_id),
         )
         _listen(daemon, is_tied=start.tied)
-        async with signs_of_life(), health(start.health_port, lambda: daemon.is_heard):
+        async with signs_of_life(), health(start.health_port, lambda: daemon.pulse.is_heard):
             ready(f"works as {member.name}")
             await daemon.run()
     if not daemon.is_ended:

@@ -35,6 +35,9 @@ PAUSE = 0.02
 RECENT = 5.0
 """Seconds after which nobody can want a change any more who did not want it when it came."""
 
+ON_THE_WAY = 1.0
+"""The same for what waits: a hub begins to want work when a look has just found none."""
+
 PER_NOTICE = 43
 """Changes in one notice: PostgreSQL takes less than 8000 bytes, and one needs 181 at most."""
 
@@ -146,7 +149,11 @@ class News:
     def _has_to_be_told(self, key: tuple[str, str], noted: _Noted) -> bool:
         change = noted.change
         return self._wanted.has(
-            key[0], change.kind, change.state, is_for_holder=noted.is_for_holder
+            key[0],
+            change.kind,
+            change.state,
+            is_for_holder=noted.is_for_holder,
+            is_late=noted.at < self._clock() - ON_THE_WAY,
         )
 
     def wish(self, wish: Wish, of: str, runtime_type: str = "") -> None:
