@@ -30,8 +30,7 @@ def setting_options(*names: str) -> Callable[[Command], Command]:
                 name,
                 type=kind,
                 default=None,
-                help=f"{setting.help}.",
-                show_envvar=True,
+                help=f"{setting.help}. [env var: {setting.env}]",
                 metavar=None,
             )
             command = option(command)

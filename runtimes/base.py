@@ -17,7 +17,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Protocol
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
 
@@ -32,12 +34,19 @@ class Help(msgspec.Struct, frozen=True):
     text: str
 
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+"""Numbers of settings that are 0 or more; of others, say the range by `msgspec.Meta` as well."""
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """How an execution ended: output if it succeeded, else the reasons why not."""
 
     output: list[str] = []
     errors: list[str] = []
     is_success: bool = True
+    is_returned: bool = False
+    """Whether it goes back to the queue instead, as if it had never been here."""
 
 
 def success(*values: Any) -> Outcome:
@@ -48,6 +57,15 @@ def success(*values: Any) -> Outcome:
 def failure(*reasons: str) -> Outcome:
     """End badly, and say why."""
     return Outcome(errors=list(reasons), is_success=False)
+
+
+def not_here(*reasons: str) -> Outcome:
+    """Give it back for others to do: this machine cannot now, and the process is not to blame.
+
+    Nothing of it may have been begun that cannot be done again. The runtime takes fewer processes
+    for a while. When it was told to end, it is as if it had been cancelled.
+    """
+    return Outcome(errors=list(reasons), is_success=False, is_returned=True)
 
 
 class Log(Protocol):
@@ -122,6 +140,13 @@ class Runtime(ABC):
     runtime_id: str = ""
     """The identity of the runtime that it works for."""
 
+    mark: MappingProxyType[str, str] = MappingProxyType({})
+    """Variables for programs that it starts: what a kill of the runtime has left of those, the next
+    start ends. Not for work that shall outlive it."""
+
+    private: tuple[Path, ...] = ()
+    """Files and folders of its owner, keys above all, that work is not shown where it can be."""
+
     grace: float = 5.0
     """Seconds between asking something to end and ending it; what ``--grace`` says."""
 
@@ -170,9 +195,9 @@ class Runtime(ABC):
 
     @abstractmethod
     async def execute(self, process: Process, job: Job) -> Outcome:
-        """Do what the process says and give its outcome; several may run at once.
+        """Do what the process says and give its `success`, `failure`, or that it is `not_here`.
 
-        Any exception closes the process as failed with its text. When the execution must end and
-        `cancel` did not help, this is cancelled: whatever it started must then be ended before
-        the CancelledError goes on. An outcome that is given nevertheless counts.
+        Several may run at once. Any exception closes the process as failed with its text. When the
+        execution must end and `cancel` did not help, this is cancelled: whatever it started must
+        then be ended before the CancelledError goes on. An outcome given nevertheless counts.
         """

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from colonies.core.process import Process, decode_argument
-from runtimes.base import Job
+from colonies.settings import SETTINGS
+from runtimes.base import Job, Outcome, failure, not_here
 
 PIPE_PATIENCE = 1.0
 """Seconds that whoever else holds the pipes of a child that has ended may go on writing."""
@@ -20,6 +21,8 @@ LEFT_IN_PIPE = 2 * 1024 * 1024
 """Bytes that an ended child can have left in a pipe, with what we have read ahead."""
 
 ALWAYS_SEEN = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "SHELL")
+
+_SECRETS = {setting.env for setting in SETTINGS.values() if setting.secret}
 
 
 def child_environment(process: Process, allowed: Iterable[str] = ()) -> dict[str, str]:
@@ -58,6 +61,17 @@ def ending(code: int) -> str:
     return f"exit code {code}" if code > 0 else f"killed by signal {-code}"
 
 
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC)
+"""What a machine says that has no more files, processes, memory or space."""
+
+
+def not_started(what: str, error: Exception) -> Outcome:
+    """Say that something could not be started: a failure, unless the machine is to blame."""
+    text = f"cannot start {what[:200]!r}: {str(error)[:1000]}"
+    is_short = isinstance(error, OSError) and error.errno in SHORTAGES
+    return not_here(text) if is_short else failure(text)
+
+
 def inherited_environment(allowed: Iterable[str] = ()) -> dict[str, str]:
     """Give what a child may see of our environment, whatever it is for; never a key."""
     names = {*ALWAYS_SEEN, *allowed, *(name for name in os.environ if name.startswith("LC_"))}
@@ -65,7 +79,7 @@ def inherited_environment(allowed: Iterable[str] = ()) -> dict[str, str]:
 
 
 def _is_secret(name: str) -> bool:
-    return name.startswith("COLONIES_") and name.endswith("PRVKEY")
+    return name in _SECRETS or (name.startswith("COLONIES_") and name.endswith("PRVKEY"))
 
 
 @dataclass(frozen=True)
@@ -174,26 +188,6 @@ class Telling:
         """Read nothing more."""
         for task in self._tasks:
             task.cancel()
-
-
-def kill_leftovers(runtime_id: str) -> int:
-    """Kill what an earlier life of a runtime has left running; gives how much that was.
-
-    It is known by the environment that it was started with, where the system shows that.
-    """
-    mark = f"COLONIES_RUNTIMEID={runtime_id}\0".encode()
-    found = [path for path in Path("/proc").glob("[0-9]*/environ") if mark in _content(path)]
-    for path in found:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(int(path.parent.name), signal.SIGKILL)
-    return len(found)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:  # gone meanwhile, or not ours
-        return b""
 
 
 class Tail:

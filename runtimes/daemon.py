@@ -21,6 +21,7 @@ from colonies.core.function import Function
 from colonies.core.process import USUAL_LEASE, Held, Process, State
 from runtimes.announcement import announce
 from runtimes.base import Outcome, Runtime, failure
+from runtimes.credit import Credit
 from runtimes.delivery import Delivery
 from runtimes.execution import Execution, Stop
 from runtimes.health import Pulse
@@ -46,7 +47,7 @@ class Habits(msgspec.Struct, frozen=True):
 
     ``heartbeat`` lies between signs of life at most; ``drain`` is what running processes have when
     the runtime is told to stop. ``once`` is to leave after one process, or when none has come
-    ``within`` so many seconds.
+    ``within`` so many seconds. ``plugin_name`` is what its plugin goes by in messages.
     """
 
     slots: int
@@ -54,6 +55,7 @@ class Habits(msgspec.Struct, frozen=True):
     drain: float
     once: bool = False
     within: float | None = None
+    plugin_name: str = ""
 
 
 class Daemon:
@@ -83,8 +85,7 @@ class Daemon:
             self._tenure = tenure(plugin, self._thread)
             plugin.admit = self._admit
         self._left: list[Process] | None = None
-        self._credit = habits.slots
-        self._credit_changed = asyncio.Event()
+        self._credit = Credit(habits.slots, lambda: len(self._running))
         self._kept: list[Kept] = []
         self._functions: list[Function] = []
         self._running: dict[Execution, asyncio.Task[None]] = {}
@@ -168,7 +169,7 @@ class Daemon:
             await self._thread.run(self._plugin.open)
             self._functions = await self._thread.run(self._plugin.functions)
         except Exception as error:
-            name = type(self._plugin).__name__
+            name = self._habits.plugin_name or self._plugin.runtime_type
             raise Misconfigured(f"plugin {name} cannot start: {error}") from error
 
     async def _close(self) -> None:
@@ -213,23 +214,7 @@ class Daemon:
 
     def _admit(self, count: int) -> None:
         """Hold so many processes from now on; called on the plugin's thread."""
-        self._loop.call_soon_threadsafe(self._set_credit, count)
-
-    def _set_credit(self, count: int) -> None:
-        credit = max(1, min(count, self._habits.slots))
-        if credit != self._credit:
-            self._credit = credit
-            self._credit_changed.set()
-
-    async def _follow_credit(self, work: Changes) -> None:
-        """Tell the hub whenever we can hold more, or fewer, than before."""
-        while True:
-            await self._credit_changed.wait()
-            self._credit_changed.clear()
-            try:
-                await work.ask_again()
-            except ColoniesError as error:
-                logger.debug("credit not changed", error=str(error))  # a reconnect says it too
+        self._loop.call_soon_threadsafe(self._credit.admit, count)
 
     def _resume(self, tasks: asyncio.TaskGroup) -> None:
         """Hold and deliver an outcome that was kept, if there is one; then the next."""
@@ -242,7 +227,7 @@ class Daemon:
         member = self._membership.member
         work = await self._colonies.subscribe_assignments(
             member.colony_id,
-            credit=lambda: self._credit,
+            credit=lambda: self._credit.now,
             heartbeat=self._habits.heartbeat,
             holding=self._holding,
             # What was pushed to an earlier life, and it never began, is given back by this.
@@ -255,7 +240,7 @@ class Daemon:
             type=member.runtime_type,
             slots=self._habits.slots,
         )
-        following = tasks.create_task(self._follow_credit(work))
+        following = tasks.create_task(self._credit.follow(work))
         try:
             async for process in work:
                 if _is_assignment(process):
@@ -288,6 +273,7 @@ class Daemon:
             thread=self._thread,
             delivery=self._delivery,
             logs=self._logs,
+            credit=self._credit,
             tenure=self._tenure,
             outcome=outcome,
             is_resumed=is_resumed,

@@ -11,7 +11,7 @@ import structlog
 from colonies.client import Colonies
 from colonies.core.errors import ColoniesError, Failure, Malformed
 from colonies.core.process import Process
-from runtimes.base import Outcome
+from runtimes.base import Outcome, failure
 from runtimes.outcomes import Kept, Outcomes
 from runtimes.patience import persist
 
@@ -26,6 +26,9 @@ CLOSES_AT_ONCE = 64
 GOODBYE = 2.0
 """Seconds that giving a process back may take: if it is not heard, its lease ends soon."""
 
+KILLED = "the runtime was killed while it executed this"
+"""The outcome of what was begun, unless there comes another."""
+
 SHORT = 1000
 """Characters kept of errors that were too many to be taken whole."""
 
@@ -38,10 +41,33 @@ class Delivery:
         self._outcomes = outcomes
         self._turns = asyncio.Semaphore(CLOSES_AT_ONCE)
         self._is_over = asyncio.Event()
+        self._begun: set[tuple[str, int]] = set()
 
     def give_up(self) -> None:
         """Leave on disk, for the next start, what the hub does not take now."""
         self._is_over.set()
+
+    async def begin(self, process: Process) -> None:
+        """Have the next life say at once that the attempt is over, should this one be killed.
+
+        Only where that is for us to say, as nobody tries it again; else the hub decides, and
+        counts, when the lease is over.
+        """
+        most = process.spec.max_retries
+        if most < 0 or process.retries < most:
+            return
+        try:
+            kept = Kept.of(process, failure(KILLED))
+            await asyncio.to_thread(self._outcomes.keep, kept, is_synced=False)
+        except (OSError, ValueError) as error:
+            logger.debug("beginning not kept", process=process.process_id, error=str(error))
+        else:
+            self._begun.add(_attempt(process))
+
+    async def forget(self, process: Process) -> None:
+        """Say nothing of an attempt that was begun and about which there is nothing to be said."""
+        if _attempt(process) in self._begun:
+            await self._drop(Kept.of(process, failure(KILLED)))
 
     async def deliver(
         self,
@@ -65,7 +91,7 @@ class Delivery:
             if not closing.done():
                 is_kept = is_kept or await self._keep(kept)
                 await asyncio.wait({closing, giving_up}, return_when=asyncio.FIRST_COMPLETED)
-            if closing.done() and is_kept:
+            if closing.done() and (is_kept or _attempt(process) in self._begun):
                 await self._drop(kept)
             is_safe = closing.done() or is_kept
             closing.cancel()
@@ -126,10 +152,15 @@ class Delivery:
         return True
 
     async def _drop(self, kept: Kept) -> None:
+        self._begun.discard((kept.process_id, kept.attempt))
         try:
             await asyncio.to_thread(self._outcomes.drop, kept)
         except (OSError, ValueError) as error:
             logger.warning("outcome not dropped", process=kept.process_id, error=str(error))
+
+
+def _attempt(process: Process) -> tuple[str, int]:
+    return process.process_id, process.attempt
 
 
 def _storable(outcome: Outcome) -> Outcome:

@@ -1,8 +1,9 @@
 """One execution: run by the plugin, ended when it must, and its outcome delivered.
 
 An execution ends in one of three ways: with an outcome of its own, which is delivered; because it
-was cancelled, which is delivered too; or because its time is over, it is not ours any more or the
-runtime leaves, and then there is nothing to say but, in the last case, that others may have it.
+was cancelled, which is delivered too; or because its time is over, it is not ours any more, the
+runtime leaves or it cannot be executed here, and then there is nothing to say but, in the last two
+cases, that others may have it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from colonies.client import Colonies
 from colonies.core.log import Progress
 from colonies.core.process import Held, Process
 from runtimes.base import Job, Outcome, Runtime, failure
-from runtimes.delivery import GOODBYE, Delivery
+from runtimes.credit import Credit
+from runtimes.delivery import GOODBYE, SHORT, Delivery
 from runtimes.logs import AttemptLog, Logs
 from runtimes.loop import Abandoned, LoopThread
 from runtimes.tenure import Tenure
@@ -28,13 +30,15 @@ logger = structlog.get_logger()
 class Stop(IntEnum):
     """Why an execution is ended; of several reasons the highest counts."""
 
-    LEAVING = 1
-    OVERTIME = 2
-    LOST = 3
-    CANCELLED = 4
+    RETURNED = 1
+    LEAVING = 2
+    OVERTIME = 3
+    LOST = 4
+    CANCELLED = 5
 
 
 _TEXTS = {
+    Stop.RETURNED: "not executed here",
     Stop.LEAVING: "the runtime leaves",
     Stop.OVERTIME: "maximum execution time",
     Stop.LOST: "no longer ours",
@@ -70,6 +74,7 @@ class Execution:
         thread: LoopThread,
         delivery: Delivery,
         logs: Logs,
+        credit: Credit,
         tenure: Tenure | None = None,
         outcome: Outcome | None = None,
         is_resumed: bool = False,
@@ -88,6 +93,7 @@ class Execution:
         self._thread = thread
         self._delivery = delivery
         self._logs = logs
+        self._credit = credit
         self._is_resumed = is_resumed
         self._tenure = tenure
         self._reason: Stop | None = None
@@ -123,6 +129,8 @@ class Execution:
             return
         if self._tenure:
             await self._tenure.begin(self.process)
+        else:
+            await self._delivery.begin(self.process)
         self._log.info("process started")
         said = self._logs.open(self.process, is_resumed=self._is_resumed)
         try:
@@ -143,16 +151,33 @@ class Execution:
 
     async def _conclude(self, outcome: Outcome | None, said: AttemptLog) -> bool:
         """Say what there is to say; whether nothing is lost if the attempt is now forgotten."""
+        if outcome and outcome.is_returned:
+            if not self.is_stopping:
+                await self._hand_back(outcome)
+            if not self.is_stopping:
+                self.stop(Stop.RETURNED)
+            outcome = None
+        elif outcome:
+            self._credit.has_begun()
         if outcome is None:
             self._log.warning("process stopped", error=self._text)
             if self._reason is Stop.CANCELLED:
                 outcome = failure(self._text)
         if outcome:
             return await self._delivery.deliver(self.process, outcome, first=said.finish)
-        if self._reason is Stop.LEAVING:
+        if self._reason in (Stop.LEAVING, Stop.RETURNED):
             await _say_goodbye(said)
             await self._delivery.release(self.process)
+        await self._delivery.forget(self.process)
         return True
+
+    async def _hand_back(self, outcome: Outcome) -> None:
+        """Keep a process that cannot be executed here for a moment, while we take fewer."""
+        with self._credit.short() as pause, suppress(TimeoutError):
+            reason = outcome.errors[0][:SHORT] if outcome.errors else None
+            self._log.warning("process handed back", error=reason, seconds=pause)
+            async with asyncio.timeout(pause):
+                await self._told.wait()
 
     async def _forget(self) -> None:
         if self._tenure:

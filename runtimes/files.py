@@ -22,15 +22,38 @@ def make_private(folder: Path) -> None:
         one.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file at once, to last; raise OSError when that cannot be."""
+def try_folder(folder: Path) -> None:
+    """Raise OSError unless files can be made in a folder, or it can be made; leaves nothing."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    made = []
+    try:
+        for one in reversed(missing):
+            one.mkdir(mode=0o700)
+            made.append(one)
+        draft = (missing or [folder])[0] / f".{token_hex(8)}"
+        _write(draft, b"", is_synced=False)
+        draft.unlink()
+    finally:
+        for one in reversed(made):
+            one.rmdir()
+
+
+def write_whole(path: Path, content: bytes, *, is_synced: bool = True) -> None:
+    """Write a file at once, to last; raise OSError when that cannot be.
+
+    One that is not ``is_synced`` outlives us, but not the machine, and costs next to nothing.
+    """
     draft = path.parent / f".{path.name}.{token_hex(8)}"
     try:
-        _write(draft, content)
+        _write(draft, content, is_synced=is_synced)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    _sync(path.parent)
+    if is_synced:
+        _sync(path.parent)
 
 
 def remove_drafts(folder: Path) -> None:
@@ -39,12 +62,13 @@ def remove_drafts(folder: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, *, is_synced: bool) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(descriptor)
+        if is_synced:
+            os.fsync(descriptor)
 
 
 def _sync(folder: Path) -> None:

@@ -20,28 +20,29 @@ from typing import Any
 import click
 import msgspec
 import structlog
-from platformdirs import user_state_path
 
-from colonies import logs, settings
+from colonies import complaints, logs, settings
 from colonies.client import Keychain, connect
 from colonies.client.keychain import find_key
-from colonies.core.errors import ColoniesError, Misconfigured
+from colonies.core.errors import Misconfigured
 from colonies.core.identity import PrivateKey
-from colonies.core.runtime import Runtime as Member
-from colonies.core.wire import is_id
 from colonies.options import CLIENT, setting_options
 from colonies.settings import Settings
 from colonies.version import __version__
 from runtimes import template
 from runtimes.base import Runtime
-from runtimes.daemon import Daemon, Habits
+from runtimes.daemon import Daemon
+from runtimes.files import try_folder
 from runtimes.health import health
 from runtimes.labels import labels_of
+from runtimes.machine import allow_files
 from runtimes.membership import Membership
 from runtimes.notify import STOPPING, notify, ready, signs_of_life
 from runtimes.options import figures, habits, plugin_option, starts
 from runtimes.outcomes import Outcomes
+from runtimes.presence import Presence
 from runtimes.roster import read as read_roster
+from runtimes.start import Start, load_config
 from runtimes.supervisor import Supervisor
 from runtimes.tenure import Tenure
 
@@ -124,17 +125,17 @@ def _command(entry: EntryPoint, plugin: type[Runtime]) -> click.Command:
         options["name"] = options["name"] or f"{name}-{platform.node() or 'localhost'}"
         if options["within"] and not options["once"]:
             raise click.UsageError("--within is for --once")
-        config = _config(options)
+        config = load_config(options)
+        start = Start.of(name, config, labels_of(entry, options["label"]), options)
         if options["identify"]:
-            return _check_identity(config, options["name"], options["runtime_id"])
+            return _check_identity(start)
         if options["check"]:
-            _check(name, plugin(plugin_settings), options)
+            _check(plugin(plugin_settings), start)
             return None
-        options["label"] = labels_of(entry, options["label"])
         logs.configure(verbose=options["verbose"])
-        if options["tied"]:
-            structlog.contextvars.bind_contextvars(name=options["name"])
-        sys.exit(_run(plugin, plugin_settings, config, options))
+        if start.tied:
+            structlog.contextvars.bind_contextvars(name=start.name)
+        sys.exit(_run(plugin(plugin_settings), start))
 
     common = [*figures(), *habits(plugin), *starts(), setting_options(*CLIENT, "runtime_id")]
     of_plugin = [plugin_option(name, plugin, field) for field in own]
@@ -158,81 +159,58 @@ def _plugin_settings(name: str, plugin: type[Runtime], given: dict[str, Any]) ->
         raise Misconfigured(f"settings of {name}: {error}") from error
 
 
-def _check(kind: str, plugin: Runtime, options: dict[str, Any]) -> None:
+def _check(plugin: Runtime, start: Start) -> None:
     """Say what a plugin would work with, and how it protects; raise Misconfigured if it cannot."""
-    plugin.grace = options["grace"]
+    try:
+        try_folder(start.state_folder)
+    except OSError as error:
+        raise Misconfigured(f"--state-dir: {start.state_folder}: {error.strerror}") from error
+    plugin.grace, plugin.private = start.grace, start.private
     try:
         lines = asyncio.run(plugin.check())
     except Misconfigured:
         raise
     except Exception as error:
-        raise Misconfigured(f"plugin {kind} cannot start: {error}") from error
-    click.echo("\n  ".join([f"{options['name']}: {kind}", *lines]))
+        raise Misconfigured(f"plugin {start.plugin_name} cannot start: {error}") from error
+    click.echo("\n  ".join([f"{start.name}: {start.plugin_name}", *lines]))
 
 
-def _config(options: dict[str, Any]) -> Settings:
-    config = settings.load({key: options.get(key) for key in settings.SETTINGS})
-    if not config.colony_id:
-        raise Misconfigured("which colony? Give --colonyid or set COLONIES_COLONYID")
-    if not is_id(config.colony_id):
-        raise Misconfigured("--colonyid: expected 64 lower-case hex characters")
-    return config
-
-
-def _run(
-    plugin: type[Runtime], plugin_settings: Any, config: Settings, options: dict[str, Any]
-) -> int:
+def _run(plugin: Runtime, start: Start) -> int:
     """Run until there is nothing to do any more; give the exit code."""
-    key = _identity(config, options["name"], options["runtime_id"])
-    member = Member(
-        runtime_id=key.id,
-        runtime_type=options["runtime_type"],
-        name=options["name"],
-        colony_id=config.colony_id,
-        cores=options["cores"],
-        mem=options["mem"],
-        gpus=options["gpus"],
-        cpu=options["cpu"],
-        gpu=options["gpu"],
-        labels=options["label"],
-    )
-    runtime = plugin(plugin_settings)
-    runtime.runtime_id, runtime.grace = key.id, options["grace"]
-    code = asyncio.run(_live(config, runtime, member, key, options))
-    if code == STUCK:
-        # A thread of the plugin is stuck, and would hold up the interpreter's own end as well.
-        sys.stderr.flush()
-        os._exit(STUCK)
+    key = _identity(start)
+    allow_files(start.slots)
+    plugin.runtime_id, plugin.grace, plugin.private = key.id, start.grace, start.private
+    is_named = not (start.runtime_id or start.config.runtime_prvkey)
+    advice = f"give another {'--name' if is_named else 'key'} to run one more"
+    with Presence(start.state_folder, key.id, advice=advice) as presence:
+        plugin.mark = presence.mark
+        code = asyncio.run(_live(plugin, key, start))
+        if code == STUCK:
+            # A thread of the plugin is stuck, and would hold up the interpreter's own end as well.
+            sys.stderr.flush()
+            os._exit(STUCK)
     return code
 
 
-async def _live(
-    config: Settings, plugin: Runtime, member: Member, key: PrivateKey, options: dict[str, Any]
-) -> int:
+async def _live(plugin: Runtime, key: PrivateKey, start: Start) -> int:
     """Run until told to stop, or once; give the exit code."""
-    state_folder = (options["state_dir"] or user_state_path("colonies")).expanduser()
-    async with connect(config, key=key) as colonies:
+    member, folder = start.member(key.id), start.state_folder
+    async with connect(start.config, key=key) as colonies:
         daemon = Daemon(
             colonies,
             plugin,
-            membership=Membership(colonies, member, _owner(config)),
-            outcomes=Outcomes(state_folder, member.runtime_id, member.colony_id),
-            habits=Habits(
-                slots=1 if options["once"] else options["slots"],
-                heartbeat=options["heartbeat"],
-                drain=options["drain"],
-                once=options["once"],
-                within=options["within"],
-            ),
-            tenure=lambda lasting, thread: Tenure(lasting, thread, state_folder, member.runtime_id),
+            membership=Membership(colonies, member, _owner(start.config)),
+            outcomes=Outcomes(folder, member.runtime_id, member.colony_id),
+            habits=start.habits,
+            tenure=lambda lasting, thread: Tenure(lasting, thread, folder, member.runtime_id),
         )
-        _listen(daemon, is_tied=options["tied"])
-        async with signs_of_life(), health(options["health_port"], lambda: daemon.pulse.is_heard):
+        _listen(daemon, is_tied=start.tied)
+        async with signs_of_life(), health(start.health_port, lambda: daemon.pulse.is_heard):
             ready(f"works as {member.name}")
             await daemon.run()
     if not daemon.is_ended:
         return STUCK
-    if not options["once"]:
+    if not start.once:
         return 0
     outcome = daemon.first_outcome
     if outcome is None:
@@ -259,23 +237,24 @@ def _listen(daemon: Daemon, *, is_tied: bool) -> None:
         loop.add_reader(sys.stdin, read)
 
 
-def _identity(config: Settings, label: str, runtime_id: str | None) -> PrivateKey:
+def _identity(start: Start) -> PrivateKey:
     """Give our key: the one that was asked for, else the one kept for this name.
 
     COLONIES_RUNTIMEID alone does not count: it says as whom a person here asks the hub, and a
     plugin started beside must not take that identity for its own.
     """
+    config, runtime_id = start.config, start.runtime_id
     if runtime_id or config.runtime_prvkey:
         return find_key(msgspec.structs.replace(config, runtime_id=runtime_id or ""), "runtime")
-    return Keychain.of(config).named(_key_name(config, label))
+    return Keychain.of(config).named(_key_name(start))
 
 
-def _check_identity(config: Settings, label: str, runtime_id: str | None) -> str:
+def _check_identity(start: Start) -> str:
     """Say which key `_identity` would give, without making one: by its name, or else by its id."""
-    keychain, name = Keychain.of(config), _key_name(config, label)
+    keychain, name = Keychain.of(start.config), _key_name(start)
     folder = keychain.folder.resolve()
-    if runtime_id or config.runtime_prvkey:
-        key: PrivateKey | None = _identity(config, label, runtime_id)
+    if start.runtime_id or start.config.runtime_prvkey:
+        key: PrivateKey | None = _identity(start)
     else:
         key = keychain.find(name)
     if key is None:
@@ -284,8 +263,8 @@ def _check_identity(config: Settings, label: str, runtime_id: str | None) -> str
     return f"{folder}/{names[0]}" if names else key.id
 
 
-def _key_name(config: Settings, label: str) -> str:
-    return f"{label}.{config.colony_id[:16]}"
+def _key_name(start: Start) -> str:
+    return f"{start.name}.{start.config.colony_id[:16]}"
 
 
 def _owner(config: Settings) -> PrivateKey | None:
@@ -332,15 +311,16 @@ def _run_file(ctx: click.Context, path: Path | None, *, check: bool) -> None:
 
 
 def _check_file(path: Path, ctx: click.Context) -> None:
-    """Check all runtimes of a file; raise Misconfigured with all that could not start."""
-    faults = []
+    """Check all runtimes of a file, and name all that could not start."""
+    is_faulty = False
     for entry in read_roster(path, ctx).values():
         try:
             ctx.command.main([*entry.words, "--check"], standalone_mode=False)
         except Misconfigured as error:
-            faults.append(f"{path}: runtimes.{entry.name}: {error}")
-    if faults:
-        raise Misconfigured("\nerror: ".join(faults))
+            complaints.complain(Misconfigured(f"{path}: runtimes.{entry.name}: {error}"))
+            is_faulty = True
+    if is_faulty:
+        sys.exit(USAGE)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -355,8 +335,5 @@ def main(words: Sequence[str] | None = None) -> None:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     command = click.version_option(__version__, prog_name="colonies-run")(template.option(command))
-    try:
-        command(words, standalone_mode=True)
-    except ColoniesError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(USAGE)
+    words = sys.argv[1:] if words is None else words
+    sys.exit(complaints.run(command, words, name="colonies-run", status_of=lambda _: USAGE))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ MIB = 2**20
 
 LONGEST_MODEL = 256
 """Characters of the name of a model."""
+
+FILES_ANYWAY, FILES_OF_A_SLOT = 256, 8
+"""Files that a runtime has open for itself, and for each process that it holds, at most."""
 
 _OPAQUE = re.compile(r"[^!-~]+")
 
@@ -160,3 +164,17 @@ def _values(path: Path, wanted: str) -> list[str]:
 
 def _plain(text: str) -> str:
     return _OPAQUE.sub(" ", text).strip()[:LONGEST_MODEL]
+
+
+def allow_files(slots: int) -> None:
+    """Let us open as many files as so many processes take, as far as the system lets us.
+
+    No more: what we start inherits it, and some programs cannot poll beyond the usual 1,024.
+    """
+    wanted = FILES_ANYWAY + FILES_OF_A_SLOT * slots
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or wanted <= soft:
+        return
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with suppress(ValueError, OSError):  # macOS may not grant what it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -110,13 +110,26 @@ def plugin_option(
     hint = get_type_hints(plugin.Settings, include_extras=True)[field.name]
     flags, kind = flags_for("--" + field.name.replace("_", "-"), hint.__origin__)
     texts = [extra.text for extra in hint.__metadata__ if isinstance(extra, Help)]
+    limits = [extra for extra in hint.__metadata__ if isinstance(extra, msgspec.Meta)]
     return click.option(
         *flags,
         field.name,
-        type=kind,
+        type=_ranged(kind, limits),
         default=None,
         multiple=str(hint.__origin__).startswith("list"),
         envvar=f"COLONIES_{plugin_name}_{field.name}".upper().replace("-", "_"),
         show_envvar=True,
         help="".join(f"{text}." for text in texts),
     )
+
+
+def _ranged(kind: Any, limits: list[msgspec.Meta]) -> Any:
+    """Give a number's kind with its range, which is then shown, and asked for by its option."""
+    ranges: dict[Any, type[click.IntRange | click.FloatRange]]
+    ranges = {int: click.IntRange, float: click.FloatRange}
+    for limit in limits:
+        if kind in ranges and (limit.ge is not None or limit.le is not None):
+            least: Any = limit.ge
+            most: Any = limit.le
+            return ranges[kind](min=least, max=most)
+    return kind

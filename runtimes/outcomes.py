@@ -79,11 +79,14 @@ class Outcomes:
         self._runtime_id = runtime_id
         self._colony_id = colony_id
 
-    def keep(self, kept: Kept) -> None:
-        """Write an outcome down; raise OSError or ValueError when that cannot be."""
+    def keep(self, kept: Kept, *, is_synced: bool = True) -> None:
+        """Write an outcome down; raise OSError or ValueError when that cannot be.
+
+        One that is not ``is_synced`` is there after a kill of ours, but not of the machine.
+        """
         path = self._folder / kept.name
         make_private(self._folder)
-        write_whole(path, msgspec.json.encode(kept))
+        write_whole(path, msgspec.json.encode(kept), is_synced=is_synced)
 
     def drop(self, kept: Kept) -> None:
         """Forget an outcome, kept or not."""

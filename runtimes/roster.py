@@ -7,7 +7,7 @@ the options of ``colonies-run PLUGIN``, by the names that they have in the confi
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,16 @@ class _Reading:
             word
             for key, option in options.items()
             if key in values
-            for word in _words(option, values[key], f"{where}.{key}")
+            for word in _words(option, values[key], self._where(key, own, where))
         ]
-        identity = _identity(command, words, where)
+        identity = _identity(command, words, lambda key: self._where(key, own, where))
         self._claim(name, identity, where)
         return Entry(name, identity, (plugin, *words))
+
+    def _where(self, key: str, own: dict[str, Any], where: str) -> str:
+        """Give the place of a key's value, which may be among the defaults."""
+        is_default = key in self._defaults and key not in own
+        return f"{self._path}: defaults.{key}" if is_default else f"{where}{key and '.'}{key}"
 
     def _plugin(self, own: dict[str, Any], where: str) -> tuple[str, click.Command]:
         """Give a runtime's plugin, and that as a command."""
@@ -171,16 +176,15 @@ def _checked(option: click.Option, value: Any, where: str) -> Any:
     return value
 
 
-def _identity(command: click.Command, words: list[str], where: str) -> str:
+def _identity(command: click.Command, words: list[str], where: Callable[[str], str]) -> str:
     """Have a command check its options, and give which key it would use."""
     try:
         return str(command.main([*words, "--identify"], standalone_mode=False))
     except click.BadParameter as error:
-        name = error.param.name if error.param else None
-        key = f".{_KEYS.get(name, name)}" if name else ""
-        raise Misconfigured(f"{where}{key}: {error.message}") from error
+        name = (error.param.name if error.param else None) or ""
+        raise Misconfigured(f"{where(_KEYS.get(name, name))}: {error.message}") from error
     except (Misconfigured, click.ClickException) as error:
-        raise Misconfigured(f"{where}: {_text(error)}") from error
+        raise Misconfigured(f"{where('')}: {_text(error)}") from error
 
 
 def _text(error: Exception) -> str:

@@ -6,10 +6,9 @@ import sys
 
 import click
 
-from colonies.cli import output
 from colonies.cli.command import Program
-from colonies.cli.status import MEANINGS, Status, status_of
-from colonies.core.errors import ColoniesError
+from colonies.cli.status import MEANINGS, status_of
+from colonies.complaints import run
 from colonies.version import __version__
 
 __all__ = ["main"]
@@ -57,31 +56,4 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit: what goes wrong on purpose is one line, a bug a traceback."""
-    sys.exit(_run())
-
-
-def _run() -> int:
-    try:
-        _check_text(sys.argv[1:])
-        status: int = cli.main(prog_name="colonies", standalone_mode=False)
-    except click.exceptions.Abort:
-        return Status.INTERRUPTED
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return error.exit_code
-    except click.ClickException as error:
-        output.complain_of_usage(error)
-        return error.exit_code
-    except ColoniesError as error:
-        output.complain(error)
-        return status_of(error)
-    return status
-
-
-def _check_text(words: list[str]) -> None:
-    """Refuse what cannot be sent, before it turns up deep inside."""
-    for word in words:
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            raise click.UsageError(f"expected UTF-8, not {word!a}") from None
+    sys.exit(run(cli, sys.argv[1:], name="colonies", status_of=status_of))

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from colonies.cli.status import Status
+from colonies.complaints import printable as printable  # noqa: PLC0414 - it is said here too
 from colonies.core.attribute import Attribute
 from colonies.core.function import Argument
 from colonies.core.process import Process
@@ -145,13 +146,6 @@ def text_of(value: Any) -> str:
             return " ".join(map(text_of, value))
         case _:
             return printable(str(value))
-
-
-def printable(text: str) -> str:
-    """Give what came from elsewhere in one line, without what steers a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def _fields(

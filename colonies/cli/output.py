@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 import msgspec
 
-from colonies.cli.answers import COLOURS, Answer, plain, printable
+from colonies.cli.answers import COLOURS, Answer, plain
 from colonies.cli.status import Status
+from colonies.complaints import complain as complain  # noqa: PLC0414 - it is said here too
+from colonies.complaints import has_colours, is_terminal, printable
 from colonies.core import wire
 from colonies.core.errors import Misconfigured
 
@@ -125,43 +127,10 @@ def note(text: str, *, end: str = "\n") -> None:
     click.echo(f"{text}{end}", nl=False, err=True)
 
 
-def complain(error: Exception) -> None:
-    """Say in one line what went wrong."""
-    _complain("; ".join([str(error), *getattr(error, "__notes__", ())]))
-
-
-def complain_of_usage(error: click.ClickException) -> None:
-    """Say what is wrong with the words of a command, and where to read about it."""
-    text = error.format_message().removesuffix(".")
-    context = getattr(error, "ctx", None)
-    takes_more = context and any(one.nargs == -1 for one in context.command.params)
-    if isinstance(error, click.NoSuchOption) and takes_more:
-        text += f"; an argument that begins with a dash goes after a --: -- {error.option_name}"
-    _complain(text[:1].lower() + text[1:])
-    if context:
-        note(f"help: {context.command_path} --help")
-
-
-def _complain(text: str) -> None:
-    label = click.style("error:", fg="red", bold=True) if has_colours(sys.stderr) else "error:"
-    note(f"{label} {printable(text)}")
-
-
 def painted(text: str) -> str:
     """Give a word of an answer in its colour, where colours may be."""
     colour = COLOURS.get(text.strip()) if has_colours(sys.stdout) else None
     return click.style(text, fg=colour) if colour else text
-
-
-def is_terminal(stream: Any) -> bool:
-    """Whether people look at what is written there."""
-    is_tty: bool = stream is not None and stream.isatty()  # None is one that was closed
-    return is_tty and os.environ.get("TERM") != "dumb"
-
-
-def has_colours(stream: Any) -> bool:
-    """Whether colours may be written there; NO_COLOR (no-color.org) says they may not."""
-    return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
 def steady(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from colonies.client import connect
@@ -16,6 +16,7 @@ from runtimes.base import Job, Outcome, Runtime
 from runtimes.daemon import Daemon, Habits
 from runtimes.membership import Membership
 from runtimes.outcomes import Outcomes
+from runtimes.presence import Presence
 from runtimes.tenure import Tenure
 
 HEARTBEAT = 0.5
@@ -94,7 +95,10 @@ async def run(
     plugin.runtime_id, plugin.grace = key.id, grace
     running = Running(plugin)
     try:
-        async with connect(settings, key=key) as colonies, asyncio.TaskGroup() as tasks:
+        async with AsyncExitStack() as stack:
+            plugin.mark = stack.enter_context(Presence(folder, key.id)).mark
+            colonies = await stack.enter_async_context(connect(settings, key=key))
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
             running.daemon = Daemon(
                 colonies,
                 plugin,

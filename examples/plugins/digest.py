@@ -10,7 +10,7 @@ from typing import Annotated, BinaryIO
 
 from colonies import Process, decode_argument
 from colonies.core.function import Argument, Function, Kind, Passing
-from runtimes.base import Help, Job, Outcome, Runtime, failure, success
+from runtimes.base import Help, Job, Outcome, Runtime, failure, not_here, success
 
 PIECE = 16 << 20
 
@@ -65,7 +65,7 @@ class Digest(Runtime):
         while piece := await asyncio.to_thread(file.read, PIECE):
             if process.attempt_token in self._asked:
                 # No failure of the process: when the runtime leaves, others may have it.
-                raise asyncio.CancelledError
+                return not_here("stopped")
             await asyncio.to_thread(digest.update, piece)
             done += len(piece)
             await job.progress(done, max(done, size), "reading")

@@ -24,7 +24,7 @@ import structlog
 from platformdirs import user_state_path
 
 from colonies.core.process import Process
-from runtimes.base import Help, Job, Outcome, Runtime, failure
+from runtimes.base import Amount, Count, Help, Job, Outcome, Runtime, failure
 from runtimes.batch.folder import JobFolder
 from runtimes.batch.job import BatchJob, Order
 from runtimes.batch.watch import Sights, Watch
@@ -56,13 +56,15 @@ class BatchRuntime(Lasting):
         ] = ""
         cwd: Annotated[str, Help("Folder that commands run in (default: the home folder)")] = ""
         max_pending: Annotated[
-            int, Help("Jobs that wait in the queue system; with more, nothing is taken")
+            Count, Help("Jobs that wait in the queue system; with more, nothing is taken")
         ] = 100
         status_period: Annotated[
             Annotated[float, msgspec.Meta(ge=1)], Help("Seconds between status calls at least")
         ] = 1.0
-        patience: Annotated[float, Help("Seconds that a command of the system may take")] = 60.0
-        max_output: Annotated[int, Help("Bytes of output kept; of more, the end is kept")] = 262144
+        patience: Annotated[Amount, Help("Seconds that a command of the system may take")] = 60.0
+        max_output: Annotated[Count, Help("Bytes of output kept; of more, the end is kept")] = (
+            262144
+        )
 
     settings: Settings
 

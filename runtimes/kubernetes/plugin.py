@@ -16,7 +16,7 @@ from lightkube.resources.batch_v1 import Job as KubernetesJob
 from lightkube.resources.core_v1 import Pod
 
 from colonies.core.process import Process
-from runtimes.base import Help, Job, Outcome
+from runtimes.base import Amount, Help, Job, Outcome
 from runtimes.batch.job import Order
 from runtimes.batch.runtime import BatchRuntime
 from runtimes.batch.watch import Sights
@@ -82,10 +82,10 @@ class Kubernetes(BatchRuntime):
             Annotated[int, msgspec.Meta(ge=1)], Help("User and group that commands run as; not 0")
         ] = 65532
         start_patience: Annotated[
-            float, Help("Seconds that an image or a container may fail to start")
+            Amount, Help("Seconds that an image or a container may fail to start")
         ] = 300.0
         schedule_patience: Annotated[
-            float, Help("Seconds that no node may have room for a pod; 0 is without end")
+            Amount, Help("Seconds that no node may have room for a pod; 0 is without end")
         ] = 0.0
 
     settings: Settings

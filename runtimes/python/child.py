@@ -20,8 +20,10 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
@@ -33,6 +35,9 @@ from runtimes.python.signatures import functions_of, values_for
 
 INTERRUPTED = 130
 """The exit code of a call that was interrupted, as shells have it."""
+
+OURS = str(Path(__file__).parent) + os.sep
+"""Where the code lies that is no function's."""
 
 MOST_OF_AN_ERROR = 100_000
 """Characters of the text of an exception; its beginning is what says most."""
@@ -112,6 +117,8 @@ def _answer(request: dict[str, Any]) -> dict[str, list[str]]:
             result = asyncio.run(_wait(result))
         output = [] if result is None else [encode_argument(result)]
     except Exception as error:  # noqa: BLE001 - whatever a function raises is its answer
+        with suppress(Exception):  # an exception is somebody else's code, when it is shown as well
+            _tell_where(error)
         return {"output": [], "errors": [_said(error)]}
     return {"output": output, "errors": []}
 
@@ -120,6 +127,23 @@ def _said(error: Exception) -> str:
     text = f"{type(error).__name__}: {error}"
     left_out = len(text) - MOST_OF_AN_ERROR
     return f"{text[:MOST_OF_AN_ERROR]} [{left_out} characters left out]" if left_out > 0 else text
+
+
+def _tell_where(error: Exception) -> None:
+    """Write to the log of the call through what of the function it came; our part is left out."""
+    place = where = error.__traceback__
+    while place:
+        is_ours = place.tb_frame.f_code.co_filename.startswith(OURS)
+        place = place.tb_next
+        where = place if is_ours else where
+    if where is None:  # it was never called
+        return
+    text = "".join(traceback.format_exception(type(error), error, where))
+    with suppress(Exception):
+        sys.stderr.flush()
+    # Not by sys.stderr: a function may leave anything in its place.
+    with open(2, "ab", buffering=0, closefd=False) as log:
+        log.write(text[-MOST_OF_AN_ERROR:].encode(errors="backslashreplace"))
 
 
 def _describe(request: dict[str, Any]) -> dict[str, Any]:

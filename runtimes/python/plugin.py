@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import structlog
 
+from colonies.core.errors import Misconfigured
 from colonies.core.function import Function
 from colonies.core.process import Process
 from runtimes.base import Help, Job, Outcome, Runtime, failure
@@ -24,6 +24,7 @@ from runtimes.child import (
     child_environment,
     end_group,
     inherited_environment,
+    not_started,
     open_pipe,
 )
 
@@ -64,11 +65,18 @@ class Python(Runtime):
 
     async def check(self) -> list[str]:
         """Say which modules may be called, and from where."""
+        await self.open()
         return [
             f"modules: {', '.join(self.settings.allow) or 'any'}",
             f"path: {', '.join(self._path())}",
             "sandbox: none",
         ]
+
+    async def open(self) -> None:
+        """Look whether there are the folders to import from."""
+        for folder in self._path():
+            if not await asyncio.to_thread(Path(folder).is_dir):
+                raise Misconfigured(f"path: there is no folder {folder!r}")
 
     async def close(self) -> None:
         """End the interpreters that are kept."""
@@ -79,13 +87,11 @@ class Python(Runtime):
         """Say what the modules offer that may be called; where any may, nothing is said."""
         if not self.settings.allow:
             return []
-        interpreter = await _Interpreter.start(self._path())
+        interpreter = await self._start()
         is_fit = False
         try:
             async with asyncio.timeout(IMPORT_PATIENCE):
-                functions = await interpreter.describe(
-                    self.settings.allow, inherited_environment(self.settings.pass_env)
-                )
+                functions = await interpreter.describe(self.settings.allow, self._environment())
             is_fit = interpreter.is_fit
         except TimeoutError:
             logger.warning("functions not announced", error="the modules take too long to import")
@@ -110,10 +116,13 @@ class Python(Runtime):
         if not self._allows(module):
             return failure(f"func: module {module!r} is not allowed here")
         try:
-            environment = child_environment(process, self.settings.pass_env)
+            environment = child_environment(process, self.settings.pass_env) | self.mark
         except ValueError as error:
             return failure(str(error))
-        interpreter = self._idle.pop() if self._idle else await _Interpreter.start(self._path())
+        try:
+            interpreter = self._idle.pop() if self._idle else await self._start()
+        except OSError as error:
+            return not_started("an interpreter", error)
         self._busy[_attempt(process)] = interpreter
         is_fit = False
         try:
@@ -126,6 +135,15 @@ class Python(Runtime):
             else:  # whatever state it is in now, nobody shall inherit it
                 await asyncio.shield(interpreter.end(self.grace))
         return outcome
+
+    async def _start(self) -> _Interpreter:
+        # To find modules by, as we do; a function does not see it unless it is passed.
+        found_by = inherited_environment(["PYTHONPATH"])
+        return await _Interpreter.start(self._path(), found_by | self._environment())
+
+    def _environment(self) -> dict[str, str]:
+        """Give what functions may see whatever they are called for."""
+        return inherited_environment(self.settings.pass_env) | self.mark
 
     def _allows(self, module: str) -> bool:
         allowed = self.settings.allow
@@ -144,10 +162,11 @@ class _Interpreter:
         self._is_interrupted = False
 
     @classmethod
-    async def start(cls, path: list[str]) -> _Interpreter:
+    async def start(cls, path: list[str], environment: dict[str, str]) -> _Interpreter:
         # The child's first act is to make room for a function's own prints; see `child.py`.
         parcels, theirs = socket.socketpair()
-        with theirs:
+        with ExitStack() as unless_started, theirs:
+            unless_started.callback(parcels.close)
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -156,11 +175,12 @@ class _Interpreter:
                 *path,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                env={name: value for name, value in os.environ.items() if "PRVKEY" not in name},
+                env=environment,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
                 limit=64 * 1024 * 1024,
             )
+            unless_started.pop_all()
         return cls(child, parcels)
 
     @property
@@ -185,7 +205,11 @@ class _Interpreter:
             "in_by_parent": process.input_by_parent,
             "env": environment,
         }
-        async with self._telling(job) as telling:
+        async with AsyncExitStack() as stack:
+            try:
+                telling = await stack.enter_async_context(self._telling(job))
+            except OSError as error:  # nothing was asked yet
+                return not_started("a call", error)
             reply = await self._ask(request, job)
             await telling.finish()
         if isinstance(reply, int):

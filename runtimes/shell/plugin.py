@@ -12,7 +12,7 @@ import structlog
 
 from colonies.core.errors import Misconfigured
 from colonies.core.process import Process
-from runtimes.base import Help, Job, Outcome, Runtime, failure
+from runtimes.base import Amount, Count, Help, Job, Outcome, Runtime, failure
 from runtimes.child import (
     Child,
     Tail,
@@ -21,10 +21,11 @@ from runtimes.child import (
     child_environment,
     end_group,
     ending,
-    kill_leftovers,
+    not_started,
     start_child,
 )
-from runtimes.shell.sandbox import Confined, Limits, Place, Sandbox
+from runtimes.shell.place import Place
+from runtimes.shell.sandbox import Confined, Limits, Sandbox
 
 logger = structlog.get_logger()
 
@@ -58,13 +59,15 @@ class Shell(Runtime):
             list[str], Help("Folder that commands in a sandbox may write to; repeatable")
         ] = []
         offline: Annotated[bool, Help("Let commands in a sandbox have no network")] = False
-        max_memory: Annotated[int, Help("MiB of memory of a command (default: no limit)")] = 0
-        max_cores: Annotated[float, Help("Cores of a command, where they are counted")] = 0
-        max_cpu_seconds: Annotated[int, Help("Seconds of processor time of a command")] = 0
-        max_processes: Annotated[int, Help("Processes at once, of a command or of the user")] = 0
-        max_open_files: Annotated[int, Help("Files that a process may have open")] = 0
-        max_file_size: Annotated[int, Help("MiB of a file that is written")] = 0
-        max_output: Annotated[int, Help("Bytes of output kept; of more, the end is kept")] = 262144
+        max_memory: Annotated[Count, Help("MiB of memory of a command (default: no limit)")] = 0
+        max_cores: Annotated[Amount, Help("Cores of a command, where they are counted")] = 0
+        max_cpu_seconds: Annotated[Count, Help("Seconds of processor time of a command")] = 0
+        max_processes: Annotated[Count, Help("Processes at once, of a command or of the user")] = 0
+        max_open_files: Annotated[Count, Help("Files that a process may have open")] = 0
+        max_file_size: Annotated[Count, Help("MiB of a file that is written")] = 0
+        max_output: Annotated[Count, Help("Bytes of output kept; of more, the end is kept")] = (
+            262144
+        )
 
     settings: Settings
 
@@ -87,19 +90,19 @@ class Shell(Runtime):
         ]
 
     async def open(self) -> None:
-        """End what an earlier life has left running if it was killed; say what protects here."""
-        if self.runtime_id and (count := await asyncio.to_thread(kill_leftovers, self.runtime_id)):
-            logger.warning("leftovers killed", count=count)
+        """Find out what protects here, and say so."""
         self.sandbox = await self._prepare()
-        active = self.sandbox.active if self.sandbox else []
-        missing = self.sandbox.missing if self.sandbox else {"everything": "turned off"}
-        logger.info("sandbox ready", active=active, missing=missing)
+        if self.sandbox is None:
+            logger.warning("sandbox turned off")
+            return
+        for name, why in self.sandbox.missing.items():
+            logger.warning("protection missing", protection=name, error=why)
+        logger.info("sandbox ready", active=self.sandbox.active)
 
     async def _prepare(self) -> Sandbox | None:
         """Find out what works here; raise Misconfigured where that is not enough."""
         own = self.settings
-        if own.cwd and not await asyncio.to_thread(Path(own.cwd).is_dir):
-            raise Misconfigured(f"cwd: there is no folder {own.cwd!r}")
+        await asyncio.to_thread(self._place.check)
         if own.sandbox == "off":
             if own.offline:
                 raise Misconfigured("offline: needs the sandbox, which is turned off")
@@ -118,7 +121,13 @@ class Shell(Runtime):
             open_files=own.max_open_files,
             file_size=own.max_file_size,
         )
-        return Sandbox(limits, Place(own.cwd, tuple(own.write), has_network=not own.offline))
+        return Sandbox(limits, self._place)
+
+    @property
+    def _place(self) -> Place:
+        own = self.settings
+        has_network = not own.offline
+        return Place(own.cwd, tuple(own.write), has_network=has_network, hidden=self.private)
 
     async def execute(self, process: Process, job: Job) -> Outcome:
         """Run the command; exit code 0 is success."""
@@ -126,14 +135,14 @@ class Shell(Runtime):
         if not argv[0]:
             return failure("func: expected a program")
         try:
-            environment = child_environment(process, self.settings.pass_env)
+            environment = child_environment(process, self.settings.pass_env) | self.mark
             if self.sandbox is None:
                 return await self._run(Confined(argv, environment), job)
             self._need(argv[0], environment)
             async with self.sandbox.confine(argv, environment) as confined:
                 return await self._run(confined, job)
         except (OSError, ValueError) as error:
-            return failure(f"cannot start {argv[0][:200]!r}: {str(error)[:1000]}")
+            return not_started(argv[0], error)
 
     async def _run(self, confined: Confined, job: Job) -> Outcome:
         child = await start_child(confined.argv, confined.env, cwd=self.settings.cwd or None)

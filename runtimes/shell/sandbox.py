@@ -20,6 +20,7 @@ import structlog
 
 from colonies.core.errors import Misconfigured
 from runtimes.shell.cgroup import Cgroup, Cgroups, NotDelegated, limits_of, own_group
+from runtimes.shell.place import Place
 from runtimes.shell.steps import PROBE_PATIENCE, Steps
 
 logger = structlog.get_logger()
@@ -53,15 +54,6 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a command runs and what it may write to, beside its temporary folder."""
-
-    cwd: str = ""
-    writable: tuple[str, ...] = ()
-    has_network: bool = True
-
-
-@dataclass(frozen=True)
 class Confined:
     """A command as it is started, and how it was confined."""
 
@@ -79,9 +71,13 @@ class Sandbox:
     """The protections that work here."""
 
     def __init__(self, limits: Limits, place: Place) -> None:
-        """Find out what works, and leave nothing behind; this blocks for a moment."""
+        """Find out what works, and leave nothing behind; this blocks for a moment.
+
+        Raises Misconfigured for a place that cannot be, or not as it should be seen.
+        """
         self._limits = limits
         self._place = place
+        place.check()
         self.missing: dict[str, str] = {}
         """Protections that do not work here, and why."""
         self._steps = Steps()
@@ -113,8 +109,19 @@ class Sandbox:
         if not path:
             self.missing["bubblewrap"] = "not installed"
             return ""
+        if complaint := self._try_bwrap(path, Place("/")):
+            self.missing["bubblewrap"] = complaint
+            return ""
+        self._place.check_hidden()
+        if complaint := self._try_bwrap(path, self._place):
+            # It works, but not there: a typing error must not turn it off.
+            raise Misconfigured(f"cwd or write: bubblewrap cannot show them: {complaint}")
+        return path
+
+    def _try_bwrap(self, path: str, place: Place) -> str:
+        """Say why it does not work, if it does not."""
         with tempfile.TemporaryDirectory() as folder:
-            argv = [*self._bwrap_argv(path, folder), *self._steps.relent("true", {}), "true"]
+            argv = [*_bwrap_argv(path, place, folder), *self._steps.relent("true", {}), "true"]
             try:
                 tried = subprocess.run(  # noqa: S603 - words of ours
                     argv,
@@ -124,13 +131,9 @@ class Sandbox:
                     timeout=PROBE_PATIENCE,
                 )
             except (OSError, subprocess.TimeoutExpired) as error:
-                self.missing["bubblewrap"] = str(error)
-                return ""
-        if tried.returncode != 0:
-            said = tried.stderr.decode(errors="replace").strip()
-            self.missing["bubblewrap"] = said[-300:] or f"exit code {tried.returncode}"
-            return ""
-        return path
+                return str(error)
+        said = tried.stderr.decode(errors="replace").strip()
+        return (said[-300:] or f"exit code {tried.returncode}") if tried.returncode else ""
 
     def _find_groups(self) -> Cgroups | None:
         try:
@@ -177,7 +180,7 @@ class Sandbox:
         limits = self._limits.by_name(is_memory_counted=is_counted)
         if self._bwrap:
             argv = [
-                *self._bwrap_argv(self._bwrap, folder),
+                *_bwrap_argv(self._bwrap, self._place, folder),
                 *self._steps.relent(argv[0], env),
                 *argv,
             ]
@@ -192,19 +195,17 @@ class Sandbox:
         temporary = "/tmp" if self._bwrap else folder  # noqa: S108 - its own
         return Confined([*steps, *argv], {**env, "TMPDIR": temporary}, group)
 
-    def _bwrap_argv(self, path: str, folder: str) -> list[str]:
-        """Show all files, to be read only; let it see no process but its own."""
-        cwd = self._place.cwd or str(Path.cwd())
-        writable = [os.path.realpath(place) for place in (cwd, *self._place.writable)]
-        return [
-            path,
-            *("--unshare-user-try", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
-            *([] if self._place.has_network else ["--unshare-net"]),
-            *("--die-with-parent", "--ro-bind", "/", "/"),
-            *("--dev", "/dev", "--proc", "/proc", "--bind", folder, "/tmp"),  # noqa: S108
-            *(word for place in writable for word in ("--bind", place, place)),
-            *("--chdir", os.path.realpath(cwd), "--"),
-        ]
+
+def _bwrap_argv(path: str, place: Place, folder: str) -> list[str]:
+    """Show all files but those that are hidden, to be read only; and no process but its own."""
+    return [
+        path,
+        *("--unshare-user-try", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
+        *([] if place.has_network else ["--unshare-net"]),
+        *("--die-with-parent", "--ro-bind", "/", "/"),
+        *(word for mount in place.mounts(folder) for word in mount),
+        *("--chdir", os.path.realpath(place.folder), "--"),
+    ]
 
 
 def _remove(folder: str) -> None:

@@ -84,6 +84,7 @@ def launch(server, colony, people, tmp_path):
         settings = {
             **environment(server, colony),
             "COLONIES_KEYCHAIN": str(tmp_path / "keychain"),
+            "COLONIES_STATE_DIR": str(tmp_path / "state"),
             **({"COLONIES_COLONYPRVKEY": people.colony_owner.hex} if owner else {}),
             **env,
         }

@@ -141,3 +141,21 @@ def talk(count):
         context.progress(number + 1, count, f"at {number}")
     subprocess.run(["sh", "-c", "echo from a child"], check=True)
     sys.stdout.write("no end")
+
+
+def environment_at_start():
+    """Give all with which this process was started."""
+    return Path("/proc/self/environ").read_text()
+
+
+def deep():
+    raise ValueError("deep")
+
+
+def nested_failure():
+    deep()
+
+
+async def nested_failure_later():
+    await asyncio.sleep(0)
+    deep()

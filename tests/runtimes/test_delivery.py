@@ -11,6 +11,7 @@ import pytest
 from colonies.client import connect
 from colonies.core.process import State
 from colonies.server.app import Server
+from runtimes.delivery import KILLED
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def back(server, people):
 
 
 def files(folder):
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in (folder / "outcomes").rglob("*") if path.is_file()]
 
 
 async def test_what_was_kept_is_delivered_when_the_hub_is_back(unheard, back, folder):
@@ -86,6 +87,8 @@ async def test_what_was_kept_is_delivered_by_the_next_start(unheard, back, folde
         assert (State.SUCCESS, ["done"], 1) == (done.state, done.output, done.attempt)
         after = await client.submit("echo", "alive", runtime_type="shell")
         assert ["alive"] == (await after.wait(60)).output
+        again.send(signal.SIGTERM)
+        assert 0 == await again.finish()
     assert [] == files(folder)
 
 
@@ -105,14 +108,15 @@ async def test_what_the_hub_refuses_is_dropped(unheard, back, folder, launch):
 async def test_nothing_to_deliver_does_not_hold_up_a_start(launch, folder):
     async with launch("shell", COLONIES_STATE_DIR=str(folder)) as running:
         await running.line_with("runtime ready")
-    assert not folder.exists()
+    assert not (folder / "outcomes").exists()
 
 
 async def test_a_folder_that_cannot_be_written_costs_no_outcome_while_the_runtime_lives(
     launch, member, server, back, wait
 ):
-    async with launch("shell", "--state-dir", "/dev/null/state") as running:
+    async with launch("shell") as running:
         await running.line_with("runtime ready")
+        (wait.parent / "state" / "outcomes").write_text("no folder any more\n")
         process = await member.submit("cat", str(wait), runtime_type="shell")
         await running.line_with("process started")
         await server.__aexit__(None, None, None)
@@ -133,3 +137,31 @@ async def test_a_runtime_without_a_hub_leaves_in_time(launch, member, server, tm
         async with asyncio.timeout(10):
             assert 0 == await running.finish()
         assert any("process not released" in line for line in running.lines)
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_what_a_killed_runtime_was_executing_ends_with_its_next_start(
+    launch, member, folder, retries
+):
+    """Long before its lease is over, if nobody tries it again; else the hub counts that."""
+    async with launch("shell", "--state-dir", folder, "--name", "one") as running:
+        await running.line_with("runtime ready")
+        process = await member.submit(
+            "sleep", 1000, runtime_type="shell", lease=3600, max_retries=retries
+        )
+        await running.line_with("process started")
+        quick = await member.submit("true", runtime_type="shell")
+        running.send(signal.SIGKILL)
+        await running.finish()
+    assert 1 - retries == len(files(folder))
+    async with launch("shell", "--state-dir", folder, "--name", "one") as again:
+        await again.line_with("runtime ready")
+        if retries:
+            assert State.SUCCESS is (await quick.wait(60)).state
+            assert State.RUNNING is (await member.get_process(process.id)).state
+        else:
+            done = await process.wait(60)
+            assert (State.FAILED, [KILLED]) == (done.state, done.errors)
+        again.send(signal.SIGTERM)
+        assert 0 == await again.finish()
+    assert [] == files(folder)

@@ -347,7 +347,7 @@ async def test_a_plugin_that_gives_no_outcome_fails_the_process_alone(launch, me
 async def test_a_plugin_that_cannot_start_says_why_in_one_line(launch, site):
     async with launch("stuck", **site(stuck=STUCK)) as running:
         assert 2 == await running.finish()
-    assert "error: plugin Plugin cannot start: no licence" == running.lines[-1]
+    assert "error: plugin stuck cannot start: no licence" == running.lines[-1]
 
 
 async def test_a_broken_plugin_is_no_bother_to_the_others(site):

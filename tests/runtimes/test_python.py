@@ -4,9 +4,12 @@ import os
 import pytest
 from msgspec.structs import replace
 
+from colonies.core.errors import Misconfigured
 from colonies.core.process import decode_argument, encode_argument
+from runtimes.base import Job
 from runtimes.python.plugin import Python
 from tests.programs import ROOT
+from tests.runtimes.podman import Heard
 from tests.runtimes.test_shell import gone
 
 MODULE = "tests.runtimes.functions"
@@ -201,3 +204,48 @@ async def test_a_function_that_takes_no_notice_is_ended_with_its_children(
 
 async def test_what_does_not_run_cannot_be_asked_to_end(runtime, calling):
     assert not await runtime.cancel(calling("pid"))
+
+
+async def test_nothing_of_our_environment_reaches_a_function(job, calling, monkeypatch):
+    """Not in the environment that it sees, and not in that with which its interpreter began."""
+    monkeypatch.setenv("SOME_TOKEN", "secret")
+    monkeypatch.setenv("COLONIES_PASSPHRASE", "secret")
+    monkeypatch.setenv("MAY_SEE", "this")
+    plugin = Python(Python.Settings(path=[str(ROOT)], pass_env=["MAY_SEE", "COLONIES_PASSPHRASE"]))
+    try:
+        began = (await plugin.execute(calling("environment_at_start"), job)).output[0]
+        sees = (await plugin.execute(calling("see", "MAY_SEE"), job)).output
+    finally:
+        await plugin.close()
+    assert "MAY_SEE=this" in began
+    assert "secret" not in began
+    assert ["this"] == [decode_argument(text) for text in sees]
+
+
+@pytest.mark.parametrize("name", ["nested_failure", "nested_failure_later"])
+async def test_where_a_function_failed_is_in_its_log(runtime, calling, name):
+    heard = Heard()
+    outcome = await runtime.execute(calling(name), Job(None, heard))
+    assert ["ValueError: deep"] == outcome.errors
+    said = heard.said["stderr"].decode()
+    lines = said.splitlines()
+    assert "Traceback (most recent call last):" == lines[0]
+    assert lines[1].startswith(f'  File "{ROOT}/tests/runtimes/functions.py", line ')
+    assert lines[1].endswith(f", in {name}")
+    assert "ValueError: deep" == lines[-1]
+    assert "runtimes/python/" not in said
+
+
+@pytest.mark.parametrize(("name", "args"), [("add", (1, 2, 3)), ("__name__", ())])
+async def test_what_was_never_called_has_no_traceback(runtime, calling, name, args):
+    heard = Heard()
+    outcome = await runtime.execute(calling(name, *args), Job(None, heard))
+    assert not outcome.is_success
+    assert "" == heard.said["stderr"].decode()
+
+
+async def test_a_folder_that_is_not_there_is_said_at_the_start():
+    plugin = Python(Python.Settings(path=["/no/such"]))
+    for ask in (plugin.check, plugin.open):
+        with pytest.raises(Misconfigured, match=r"^path: there is no folder '/no/such'$"):
+            await ask()

@@ -35,12 +35,12 @@ def check(tmp_path, monkeypatch, capsys):
 
 def test_it_says_what_would_run_and_makes_nothing(check, tmp_path):
     one = ONE + 'sandbox = "off"\n'
-    two = '[runtimes.two]\nplugin = "python"\npath = ["/a", "/b"]\nallow = ["c", "d"]\n'
+    two = '[runtimes.two]\nplugin = "python"\npath = ["/usr", "/etc"]\nallow = ["c", "d"]\n'
     code, said = check(DEFAULTS + one + two)
     assert 0 == code
     assert said == (
         "one: shell\n  sandbox: turned off\n"
-        "two: python\n  modules: c, d\n  path: /a, /b\n  sandbox: none\n"
+        "two: python\n  modules: c, d\n  path: /usr, /etc\n  sandbox: none\n"
     )
     assert not (tmp_path / "keychain").exists()
 
@@ -102,6 +102,10 @@ def test_a_runtime_has_one_identity_before_and_after_its_first_start(tmp_path, m
         (ONE, "runtimes.one: which colony? Give --colonyid or set COLONIES_COLONYID"),
         (DEFAULTS + ONE + "slot = 1\n", "runtimes.one.slot: there is no such key; did you mean s"),
         (DEFAULTS + ONE + "slots = 0\n", "runtimes.one.slots: 0 is not in the range 1<=x<=10000"),
+        (DEFAULTS + "slots = 0\n" + ONE, "toml: defaults.slots: 0 is not in the range"),
+        (DEFAULTS + 'slots = "2"\n' + ONE, "toml: defaults.slots: expected a whole number"),
+        (DEFAULTS + ONE + "max_output = -5\n", "one.max_output: -5 is not in the range x>=0"),
+        (DEFAULTS + ONE + "max_memory = -5\n", "one.max_memory: -5 is not in the range x>=0"),
         (DEFAULTS + ONE + 'slots = "2"\n', "runtimes.one.slots: expected a whole number"),
         (DEFAULTS + ONE + "slots = true\n", "runtimes.one.slots: expected a whole number"),
         (DEFAULTS + ONE + 'drain = "1"\n', "runtimes.one.drain: expected a number"),
@@ -124,12 +128,36 @@ def test_a_fault_is_one_line_with_its_place(check, text, complaint):
     assert complaint in said
 
 
+def test_an_option_of_a_setting_shows_its_variable(capsys):
+    with pytest.raises(SystemExit):
+        main(["shell", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "[env var: COLONIES_SERVERHOST]" in said
+    assert "[env var: COLONIES_SHELL_CWD]" in said
+
+
+def test_an_interrupt_is_no_failure(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runtimes.launcher._plugin_settings", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["shell"])
+    assert (130, "") == (ended.value.code, capsys.readouterr().err.strip())
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--check", "shell"], "--config and --check do not go before shell"),
-        (["--check"], "Missing the name of a plugin, or --config."),
-        (["shell", "--within", "1"], "--within is for --once"),
+        (
+            ["--check", "shell"],
+            "error: --config and --check do not go before shell\nhelp: colonies-run --help\n",
+        ),
+        (["--check"], "error: missing the name of a plugin, or --config\n"),
+        (["shell", "--within", "1"], "error: --within is for --once\n"),
+        (["shell", "--slot", "1"], "error: no such option '--slot'"),
+        (["shell", "--slots", "0"], "error: invalid value for '--slots': 0 is not in the range"),
+        (["shell", "\udcff"], "error: expected UTF-8, not '\\udcff'\n"),
         (["shell", "--check"], "which colony?"),
     ],
 )
@@ -163,7 +191,8 @@ def test_the_files_to_begin_with_are_right(check, text):
     code, said = check(text.split("```")[0])
     # Whether all of it is there is this machine's.
     missing = [line for line in said.splitlines() if "error: " in line]
-    assert (0, []) == (code, missing) or all("required, but" in line for line in missing)
+    why = ("required, but", "there is no folder")
+    assert (0, []) == (code, missing) or all(any(map(line.__contains__, why)) for line in missing)
 
 
 def test_the_unit_is_one_that_systemd_takes(tmp_path):

@@ -9,12 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from colonies.core.errors import Misconfigured
 from runtimes.base import Job
 from runtimes.shell.cgroup import Cgroup, Cgroups, NotDelegated, limits_of
+from runtimes.shell.place import Place
 from runtimes.shell.plugin import Shell
-from runtimes.shell.sandbox import Limits, Place, Sandbox
+from runtimes.shell.sandbox import Limits, Sandbox
 from runtimes.shell.steps import Steps
 from tests.runtimes.podman import Heard
 
@@ -25,6 +27,9 @@ def no_group():
 
 
 HAS_BWRAP = "bubblewrap" in Sandbox(Limits(), Place()).active
+needs_bwrap = pytest.mark.skipif(
+    not HAS_BWRAP, reason="bubblewrap is not installed, or may not be used here"
+)
 
 
 @pytest.fixture
@@ -139,7 +144,7 @@ async def test_who_is_cancelled_is_asked_to_end(shell, job, heard, process_of, t
     assert (tmp_path / "asked").exists()
 
 
-@pytest.mark.skipif(not HAS_BWRAP, reason="bubblewrap is not installed, or may not be used here")
+@needs_bwrap
 async def test_bubblewrap_shows_files_to_be_read_and_no_other_processes(job, process_of, tmp_path):
     """Who leaves the group is ended too, with the namespace."""
     (tmp_path / "open").mkdir()
@@ -162,6 +167,77 @@ async def test_bubblewrap_shows_files_to_be_read_and_no_other_processes(job, pro
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if _says(path, b"987654")]
 
 
+@needs_bwrap
+@pytest.mark.parametrize("kept_in", ["home", "elsewhere"])
+async def test_keys_and_state_of_the_owner_are_hidden_wherever_it_works(
+    job, process_of, tmp_path_factory, kept_in
+):
+    home = Path("/var/tmp" if os.access("/var/tmp", os.W_OK) else "/")
+    with tempfile.TemporaryDirectory(dir=home) as name:
+        home = Path(name)
+        keys, config, work = home / "keys", home / "config.toml", home / "keys" / "work"
+        work.mkdir(parents=True)
+        config.write_text("secret")
+        (keys / "key").write_text("secret")
+        plugin = Shell(
+            Shell.Settings(
+                cwd=str(home) if kept_in == "home" else str(tmp_path_factory.mktemp("cwd")),
+                write=[str(work)],
+            )
+        )
+        plugin.private = (keys, config, home / "not-there", keys / "key")
+        await plugin.open()
+        script = (
+            f"ls {keys}; cat {config} {keys}/key 2>/dev/null; touch {keys}/x {home}/x 2>/dev/null;"
+            f"mv {keys} {keys}2 2>/dev/null; touch {work}/x && echo written"
+        )
+        outcome = await plugin.execute(process_of("sh", "-c", script), job)
+        assert ["work", "written"] == outcome.output
+        assert ["key", "work"] == sorted(path.name for path in keys.iterdir())
+        assert ["x"] == [path.name for path in work.iterdir()]
+        assert (home / "x").exists() == (kept_in == "home")
+
+
+@needs_bwrap
+@pytest.mark.parametrize("setting", ["cwd", "write"])
+async def test_a_folder_of_keys_is_no_place_to_work(tmp_path, setting):
+    value = str(tmp_path) if setting == "cwd" else [str(tmp_path)]
+    plugin = Shell(Shell.Settings(**{setting: value}))
+    plugin.private = (tmp_path,)
+    for ask in (plugin.check, plugin.open):
+        with pytest.raises(Misconfigured, match=f"^{setting}: .* has keys or state of the runtime"):
+            await ask()
+
+
+@needs_bwrap
+async def test_a_place_that_cannot_be_shown_does_not_turn_the_sandbox_off(monkeypatch, tmp_path):
+    """What bubblewrap cannot do for these folders, it could do for others."""
+    false = tmp_path / "bin" / "bwrap"
+    false.parent.mkdir()
+    false.write_text(f'#!/bin/sh\ncase "$*" in *{tmp_path}*) exit 1; esac\n')
+    false.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{false.parent}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(Misconfigured, match="cwd or write: bubblewrap cannot show them: exit"):
+        await Shell(Shell.Settings(write=[str(tmp_path)])).open()
+
+
+@needs_bwrap
+async def test_a_runtime_in_the_root_does_not_open_all_of_it(job, process_of):
+    plugin = Shell(Shell.Settings(cwd="/"))
+    await plugin.open()
+    outcome = await plugin.execute(process_of("sh", "-c", "touch /usr/x || ls /proc/self/fd"), job)
+    assert "2" in outcome.output
+    assert not Path("/usr/x").exists()
+
+
+async def test_a_protection_that_is_missing_is_a_warning(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with capture_logs() as said:
+        await Shell(Shell.Settings()).open()
+    (missing,) = [one for one in said if one.get("protection") == "bubblewrap"]
+    assert ("warning", "not installed") == (missing["log_level"], missing["error"])
+
+
 def _says(path, word):
     with suppress(OSError):
         return word in path.read_bytes()
@@ -179,6 +255,8 @@ async def test_what_is_required_and_not_there_is_said_at_the_start(monkeypatch, 
     [
         ({"offline": True}, "offline: needs bubblewrap, but not installed"),
         ({"offline": True, "sandbox": "off"}, "offline: needs the sandbox, which is turned off"),
+        ({"write": ["/no/such"]}, "write: there is no folder '/no/such'"),
+        ({"write": ["/no/such"], "sandbox": "off"}, "write: there is no folder '/no/such'"),
         ({"cwd": "/no/such/folder"}, "cwd: there is no folder '/no/such/folder'"),
     ],
 )
