@@ -48,9 +48,15 @@ def parse(name: str, raw: bytes) -> Any:
 
 
 def from_json(raw: bytes) -> Any:
-    """Read JSON; raise Malformed."""
+    """Read JSON; raise Malformed with the line and the column of the fault."""
     try:
         value = json.loads(raw, object_pairs_hook=_Pairs.of)
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if raw.strip().count(b"\n") else ""
+        place = f"at {line}column {error.colno}"
+        raise Malformed(f"expected JSON: {error.msg.lower()} ({place})") from error
+    except UnicodeDecodeError as error:
+        raise Malformed(f"expected UTF-8, but byte {error.start} is none") from error
     except ValueError:
         return wire.decode(raw, Any)  # which says better what is wrong
     _check_values(value, "")

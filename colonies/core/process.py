@@ -260,8 +260,14 @@ def encode_argument(value: Any) -> str:
 
 
 def decode_argument(text: str) -> Any:
-    """Read an argument or output: JSON if it is JSON, else the text itself."""
+    """Read an argument or output: JSON if it is JSON, else the text itself.
+
+    As on the wire, half of a surrogate pair is no JSON.
+    """
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return text
+    return value
