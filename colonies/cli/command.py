@@ -176,9 +176,10 @@ class Command(_Sections):
         async with session:
             whole = await self._whole(session, params)
             with output.showing(as_json=as_json, full=full) as show:
-                while True:
-                    show(await self._call(session, **whole))
-                    await asyncio.sleep(pause)
+                async with output.while_read():
+                    while True:
+                        show(await self._call(session, **whole))
+                        await asyncio.sleep(pause)
 
     async def _whole(self, session: Session, params: Mapping[str, Any]) -> dict[str, Any]:
         """Give the parameters with whole ids where there were beginnings or names."""

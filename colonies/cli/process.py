@@ -161,9 +161,10 @@ async def logs(
     printer = Printer(in_json=in_json, is_whole=tail is None and since is None)
 
     async def tell(hub: Colonies) -> None:
-        async for entries in read_log(hub, process_id, wanted, follow=follow):
-            for entry in entries:
-                printer.show(entry)
+        async with output.while_read():
+            async for entries in read_log(hub, process_id, wanted, follow=follow):
+                for entry in entries:
+                    printer.show(entry)
 
     try:
         await session.read(tell)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from colonies.cli import cli
 from colonies.cli.command import CLIENT
 from colonies.cli.status import MEANINGS
+from colonies.core.log import Append, NewEntry
 from colonies.settings import SETTINGS, flag_of
 from colonies.version import __version__
 from tests.cli.conftest import Shell, stop
@@ -273,6 +274,35 @@ async def test_nobody_reading_is_quiet(shell):
     async with shell.started("colony", "ls", argv=argv) as process:
         _, err = await process.communicate()
     assert (process.returncode, err) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("reader", "words"),
+    [
+        ("head -1", "process ls --watch=0.5"),
+        ("head -1", "process logs {} --follow"),
+        ("true", "process wait {}"),
+        ("true", "process run f --type t --wait"),
+        ("true", "process run f --type t --wait --count 3"),
+    ],
+)
+async def test_nobody_reading_ends_what_waits(shell, member, reader, words):
+    submitted = await member.submit("f", runtime_type="cli")
+    running = await member.assign_process()
+    entry = NewEntry(stream="stdout", offset=0, size=2, text="a\n")
+    append = Append(
+        process_id=running.process_id,
+        attempt_token=running.attempt_token,
+        number=1,
+        entries=[entry],
+    )
+    await member.add_logs([append])
+    line = f'set -o pipefail; "$@" | {reader}'
+    argv = ("bash", "-c", line, "bash", sys.executable, "-m", "colonies.cli")
+    async with asyncio.timeout(60):
+        async with shell.started(*words.format(submitted.id).split(), argv=argv) as process:
+            _, err = await process.communicate()
+    assert (process.returncode, b"error" in err) == (141, False)
 
 
 async def test_words_that_are_no_text_are_refused(shell):
