@@ -19,7 +19,7 @@ import click
 from colonies import logs
 from colonies.cli import aliases, output
 from colonies.cli.answers import Answer
-from colonies.cli.ids import Id
+from colonies.cli.ids import Listed
 from colonies.cli.session import ENVIRON, GIVEN, Session, check_identity
 from colonies.cli.status import Status
 from colonies.options import flags_for
@@ -182,10 +182,15 @@ class Command(_Sections):
                         await asyncio.sleep(pause)
 
     async def _whole(self, session: Session, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the parameters with whole ids where there were beginnings or names."""
+        """Give the parameters with whole ids where there were beginnings or names.
+
+        What is only rehearsed asks no hub.
+        """
         whole = dict(params)
+        if params.get("dry_run"):
+            return whole
         for param in self.params:
-            if isinstance(param, Id) and param.name:
+            if isinstance(param, Listed) and param.name:
                 whole[param.name] = await param.find(session, whole[param.name])
         return whole
 

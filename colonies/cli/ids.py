@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 from colonies.cli.answers import printable
 from colonies.cli.session import GIVEN, Session
 from colonies.core.errors import ColoniesError, Forbidden, Malformed, Misconfigured, NotFound
-from colonies.core.process import State
+from colonies.core.process import ANYBODY, State
 from colonies.core.wire import is_id
 
 if TYPE_CHECKING:
@@ -48,8 +48,42 @@ class Thing:
 Listing = Callable[[Session], Awaitable[Iterable[Thing]]]
 
 
-class Id(click.Argument):
-    """The id of something that can be listed, or its name if such things have one (``is_named``).
+class Listed(click.Parameter):
+    """What is the id of something that can be listed, or its name if such things have one.
+
+    Those that have one ``is_named``.
+    """
+
+    def __init__(self, *args: Any, listing: Listing, is_named: bool = False, **attrs: Any) -> None:
+        self._listing = listing
+        self._is_named = is_named
+        super().__init__(*args, **attrs)
+
+    async def find(self, session: Session, text: Any) -> Any:
+        """Give the whole id of each that was given; raise Malformed where it may be several."""
+        if isinstance(text, tuple):
+            return tuple([await self.find(session, one) for one in text])
+        if not text:
+            return text
+        if not self._is_named and _TOO_SHORT.fullmatch(text):
+            raise Malformed(f"{text!r} is too short: give {LEAST} characters of an id or more")
+        try:
+            found = await find(session, text, self._listing, is_named=self._is_named)
+        except (Forbidden, Misconfigured, NotFound):
+            return text  # the command itself says best what is amiss
+        self._check(found)
+        return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """List what there is, as far as a hub says it in time."""
+        return completing(self._listing)(ctx, self, incomplete)
+
+    def _check(self, found: str) -> None:
+        """Look at what was found: the text as it is if nothing begins so or is called so."""
+
+
+class Id(Listed, click.Argument):
+    """The id as an argument; what is not found the command itself is asked about.
 
     Where none is given, a flag that names such a thing stands for it (``setting``), as it does for
     the reference.
@@ -60,38 +94,29 @@ class Id(click.Argument):
         param_decls: Sequence[str],
         required: bool = True,  # noqa: FBT001, FBT002 - as click declares it
         *,
-        listing: Listing,
-        is_named: bool = False,
         setting: str = "",
         **attrs: Any,
     ) -> None:
-        self._listing = listing
-        self._is_named = is_named
         self._setting = setting
         self._is_wanted = required
         attrs.setdefault("metavar", "ID")
         super().__init__(param_decls, required=False, callback=self._or_setting, **attrs)
-
-    async def find(self, session: Session, text: Any) -> Any:
-        """Give the whole id, or what was given if nothing begins so or is called so."""
-        if isinstance(text, tuple):
-            return tuple([await self.find(session, one) for one in text])
-        if not self._is_named and _TOO_SHORT.fullmatch(text):
-            raise NotFound(f"{text!r} is too short: give {LEAST} characters of an id or more")
-        try:
-            return await find(session, text, self._listing, is_named=self._is_named)
-        except (Forbidden, Misconfigured, NotFound):
-            return text  # the command itself says best what is amiss
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """List what there is, as far as a hub says it in time."""
-        return completing(self._listing)(ctx, self, incomplete)
 
     def _or_setting(self, ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         value = value or ctx.meta.get(GIVEN, {}).get(self._setting)
         if not value and self._is_wanted and not ctx.resilient_parsing:
             raise click.MissingParameter(ctx=ctx, param=param)
         return value or ""
+
+
+class IdOption(Listed, click.Option):
+    """The id as an option, which is refused if it is not found, as nobody may ever ask for it."""
+
+    def _check(self, found: str) -> None:
+        if is_id(found) or found == ANYBODY:
+            return
+        names = "a name or " if self._is_named else ""
+        raise NotFound(f"{self.opts[0]}: {found!r} is not {names}the beginning of an id here")
 
 
 def completing(

@@ -14,16 +14,17 @@ import click
 from colonies.cli import answers, output, submitting
 from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
-from colonies.cli.ids import Id, completing, functions, processes, runtimes
+from colonies.cli.ids import Id, IdOption, completing, functions, processes, runtimes
 from colonies.cli.log import Printer, Wanted, drawn, progress_of, read_log
 from colonies.cli.spec import make_spec, read_pairs, read_spec, read_specs
 from colonies.cli.status import Status, status_of
 from colonies.cli.submitting import TIMEOUT_HELP, Submitted, check_wait, submit_options
 from colonies.cli.waiting import Patience, ended, wait_for_end
-from colonies.core.errors import Conflict, Malformed, NotFound, TimedOut
+from colonies.core.errors import Conflict, Forbidden, Malformed, NotFound, TimedOut
 from colonies.core.explanation import Explanation
 from colonies.core.history import Event
-from colonies.core.process import Process, ProcessSpec, State
+from colonies.core.process import ANYBODY, Process, ProcessSpec, State
+from colonies.core.runtime import Runtime
 
 if TYPE_CHECKING:
     from colonies.client import Colonies
@@ -70,9 +71,8 @@ async def submit(
     default="",
     help="Type of the runtimes that may have it (default: that which announces FUNC).",
 )
-@click.option("--only", "runtime_ids", multiple=True, metavar="RUNTIMEID",
-              shell_complete=completing(runtimes),
-              help="The one runtime that may have it; repeatable.")  # fmt: skip
+@click.option("--only", "runtime_ids", multiple=True, metavar="ID", cls=IdOption, listing=runtimes,
+              is_named=True, help="The one runtime that may have it; repeatable.")  # fmt: skip
 @click.option("--kwarg", "kwargs", multiple=True, metavar="KEY=VALUE", callback=read_pairs,
               help="Argument by name; repeatable.")  # fmt: skip
 @click.option("--env", multiple=True, metavar="KEY=VALUE", callback=read_pairs,
@@ -97,6 +97,8 @@ async def run(session: Session, **fields: Any) -> Answer[Submitted]:
     """
     how = {name: fields.pop(name) for name in submitting.OPTIONS}
     spec = make_spec(session.colony_id, fields)
+    if not how["dry_run"]:
+        await _note_strangers(session, spec.conditions.runtime_ids)
     try:
         return await submitting.submit(session, [spec], **how)
     except Malformed as error:
@@ -315,6 +317,21 @@ def _in_colony(session: Session, specs: list[ProcessSpec]) -> list[ProcessSpec]:
     from colonies.client.work import in_colony  # noqa: PLC0415 - help does without the client
 
     return [one if one.conditions.colony_id else in_colony(one, session.colony_id) for one in specs]
+
+
+async def _note_strangers(session: Session, runtime_ids: Iterable[str]) -> None:
+    """Say which of these no runtime of the colony has: it may come, but a slip waits for ever."""
+    for runtime_id in set(runtime_ids) - {ANYBODY}:
+        try:
+            known = await session.read(partial(_runtime, runtime_id))
+        except (Forbidden, NotFound):
+            known = None
+        if known is None or known.colony_id != session.colony_id:
+            output.note(f"note: no runtime of the colony is <{runtime_id}>")
+
+
+async def _runtime(runtime_id: str, hub: Colonies) -> Runtime:
+    return await hub.get_runtime(runtime_id)
 
 
 async def _of_state(state: State, count: int, colony_id: str, hub: Colonies) -> list[Process]:

@@ -186,7 +186,8 @@ async def test_waiting_has_an_end(shell, member):
 async def test_waiting_in_vain_says_why(shell, member, people):
     words = ("--wait", "--timeout", "0.1")
     run = ("process", "run", "f", "--only", people.stranger.id)
-    line = await shell.refuses(*run, *words, status=124)
+    note, line = (await shell(*run, *words, status=124)).err.splitlines()
+    assert note == f"note: no runtime of the colony is <{people.stranger.id}>"
     nobody = "none of the runtimes that it is for is an approved runtime of the colony"
     assert line.endswith(f"has not ended after 0.1 s, still waiting: {nobody}")
     await member.submit("f", runtime_type="cli")
