@@ -55,10 +55,14 @@ WIDEST_LAST_CELL = 200
 
 
 class Table(msgspec.Struct, frozen=True):
-    """Rows to be laid out: under these (dotted) fields, or labelled by their own first cell."""
+    """Rows to be laid out: under these (dotted) fields, or labelled by their own first cell.
+
+    In the latter, people are not shown a 0 or a no, unless that says something (``has_zeros``).
+    """
 
     rows: Sequence[Sequence[Any]]
     columns: Sequence[str] = ()
+    has_zeros: bool = False
 
 
 class Answer(msgspec.Struct, Generic[T], frozen=True):
@@ -84,13 +88,16 @@ def view(
     item: T,
     instead: Mapping[str, Sequence[str]] | None = None,
     more: Mapping[str, str] | None = None,
+    *,
+    has_zeros: bool = False,
 ) -> Answer[T]:
     """Answer with one thing: a line a field, by its path in the JSON; empty ones are left out.
 
     Fields that are of little use to people as they are may be said in other words (``instead``).
     What ``more`` there is to be seen comes after them.
     """
-    found = Table([*_fields(item, instead=instead or {}), *(more or {}).items()])
+    rows = [*_fields(item, instead=instead or {}), *(more or {}).items()]
+    found = Table(rows, has_zeros=has_zeros)
     return Answer(item, plain(found), table=found)
 
 
