@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
@@ -30,6 +30,7 @@ __all__ = [
     "Command",
     "Noun",
     "Program",
+    "Renamed",
     "Session",
     "SettingOption",
     "check_identity",
@@ -80,6 +81,23 @@ class SettingOption(click.Option):
 def setting_option(setting: str, *, hidden: bool = False) -> SettingOption:
     """Give the option of a setting, the same to every command."""
     return SettingOption(setting, hidden=hidden)
+
+
+class Renamed(click.Option):
+    """An option that was ``formerly`` called otherwise: understood, and left out of the help."""
+
+    def __init__(self, param_decls: Sequence[str], *, formerly: str, **attrs: Any) -> None:
+        super().__init__([*param_decls, formerly], **attrs)
+        self._formerly = formerly
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Give what the help says of it."""
+        known = self.opts
+        self.opts = [flag for flag in known if flag != self._formerly]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = known
 
 
 class _Sections(click.Command):

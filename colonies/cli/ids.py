@@ -45,7 +45,8 @@ class Thing:
     about: str = ""
 
 
-Listing = Callable[[Session], Awaitable[Iterable[Thing]]]
+Listing = Callable[..., Awaitable[Iterable[Thing]]]
+"""Lists things for a session. What has ids alone is also asked for what begins so."""
 
 
 class Listed(click.Parameter):
@@ -127,7 +128,7 @@ def completing(
     def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
         things: Iterable[Thing] = ()
         with suppress(ColoniesError, TimeoutError):
-            things = asyncio.run(_listed(Session.of(ctx), listing))
+            things = asyncio.run(_listed(Session.of(ctx), listing, incomplete))
         return [
             CompletionItem(text, help=printable(thing.about))
             for thing in things
@@ -145,7 +146,7 @@ async def find(session: Session, text: str, listing: Listing, *, is_named: bool 
     """
     if not text or is_id(text) or not (is_named or _BEGINNING.fullmatch(text)):
         return text
-    things = list(await listing(session))
+    things = list(await (listing(session) if is_named else listing(session, text)))
     fitting = [one.id for one in things if one.name == text]
     if not fitting and _BEGINNING.fullmatch(text):
         fitting = [one.id for one in things if one.id.startswith(text)]
@@ -162,15 +163,18 @@ def _shared(one: str, other: str) -> int:
     return next(at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
 
 
-async def processes(session: Session) -> list[Thing]:
-    """List the processes that a hub lists: up to 100 of each state."""
+async def processes(session: Session, beginning: str = "") -> list[Thing]:
+    """List the processes whose ids begin so, else the first 100 of each state."""
 
     async def ask(hub: Colonies) -> list[Thing]:
-        found = [
-            one
-            for state in State
-            for one in await hub.get_processes(state, colony_id=session.colony_id)
-        ]
+        if beginning:
+            found = await hub.get_processes(beginning=beginning, colony_id=session.colony_id)
+        else:
+            found = [
+                one
+                for state in State
+                for one in await hub.get_processes(state, colony_id=session.colony_id)
+            ]
         return [
             Thing(one.process_id, about=f"{one.state.name.lower()} {one.spec.func}")
             for one in found
@@ -179,15 +183,19 @@ async def processes(session: Session) -> list[Thing]:
     return await session.read(ask)
 
 
-async def workflows(session: Session) -> list[Thing]:
-    """List the workflows that a hub lists: up to 100 of each state."""
+async def workflows(session: Session, beginning: str = "") -> list[Thing]:
+    """List the workflows whose ids begin so, else the first 100 of each state."""
 
     async def ask(hub: Colonies) -> list[Thing]:
-        return [
-            Thing(one.process_graph_id, about=one.state.name.lower())
-            for state in State
-            for one in await hub.get_process_graphs(state=state, colony_id=session.colony_id)
-        ]
+        if beginning:
+            found = await hub.get_process_graphs(beginning=beginning, colony_id=session.colony_id)
+        else:
+            found = [
+                one
+                for state in State
+                for one in await hub.get_process_graphs(state=state, colony_id=session.colony_id)
+            ]
+        return [Thing(one.process_graph_id, about=one.state.name.lower()) for one in found]
 
     return await session.read(ask)
 
@@ -246,7 +254,9 @@ async def colonies(session: Session) -> list[Thing]:
     return [Thing(one.colony_id, one.name) for one in found]
 
 
-async def _listed(session: Session, listing: Listing) -> Iterable[Thing]:
+async def _listed(session: Session, listing: Listing, incomplete: str) -> Iterable[Thing]:
     session.settings = msgspec.structs.replace(session.settings, timeout=COMPLETION_TIMEOUT)
     async with session, asyncio.timeout(COMPLETION_TIMEOUT):
+        if listing in (processes, workflows) and _BEGINNING.fullmatch(incomplete):
+            return await listing(session, incomplete)
         return await listing(session)

@@ -13,9 +13,10 @@ import click
 
 from colonies.cli import answers, output, submitting
 from colonies.cli.answers import Answer
-from colonies.cli.command import Noun, Session
+from colonies.cli.command import Noun, Renamed, Session
 from colonies.cli.ids import Id, IdOption, completing, functions, processes, runtimes
 from colonies.cli.log import Printer, Wanted, drawn, progress_of, read_log
+from colonies.cli.paging import paged
 from colonies.cli.spec import make_spec, read_pairs, read_spec, read_specs
 from colonies.cli.status import Status, status_of
 from colonies.cli.submitting import TIMEOUT_HELP, Submitted, check_wait, submit_options
@@ -109,7 +110,8 @@ async def run(session: Session, **fields: Any) -> Answer[Submitted]:
 
 @process.command("wait")
 @click.argument("process_id", cls=Id, listing=processes)
-@click.option("--timeout", type=float, help="Longest wait, in seconds (default: no limit).")
+@click.option("--within", "timeout", cls=Renamed, formerly="--timeout", metavar="SECONDS",
+              type=float, help="Longest wait (default: no limit).")  # fmt: skip
 async def wait(session: Session, process_id: str, timeout: float | None) -> Answer[Process]:
     """Wait until a process has ended and print its output. For the colony's runtimes and its owner.
 
@@ -176,7 +178,7 @@ async def logs(
 
 @process.command("ls", is_list=True)
 @click.option("--state", type=click.Choice(list(STATES)), help="Only those (default: all).")
-@click.option("--count", type=click.IntRange(0, 100), default=100, show_default=True, metavar="N",
+@click.option("--count", type=click.IntRange(0), default=100, show_default=True, metavar="N",
               help="At most, of each state.")  # fmt: skip
 async def ls(session: Session, state: str | None, count: int) -> Answer[Sequence[Process]]:
     """List processes. For the colony's runtimes and its owner.
@@ -225,7 +227,8 @@ async def history(session: Session, process_id: str) -> Answer[Sequence[Event]]:
 @click.argument("process_ids", cls=Id, listing=processes, metavar="ID...", nargs=-1)
 @click.option("--reason", default="", help="Why, for whoever waits for it or asks.")
 @click.option("--wait", is_flag=True, is_eager=True, help="Wait until they have ended.")
-@click.option("--timeout", type=float, callback=check_wait, help=TIMEOUT_HELP)
+@click.option("--within", "timeout", cls=Renamed, formerly="--timeout", metavar="SECONDS",
+              type=float, callback=check_wait, help=TIMEOUT_HELP)  # fmt: skip
 async def cancel(
     session: Session,
     process_ids: tuple[str, ...],
@@ -264,8 +267,9 @@ async def cancel(
 
 
 @process.command("assign")
-@click.option("--timeout", type=click.IntRange(0), default=100, show_default=True,
-              help="Longest wait for one, in seconds.")  # fmt: skip
+@click.option("--within", "timeout", cls=Renamed, formerly="--timeout", metavar="SECONDS",
+              type=click.IntRange(0), default=100, show_default=True,
+              help="Longest wait for one.")  # fmt: skip
 @click.option("--latest", is_flag=True, help="Take the one submitted last, not first.")
 async def assign(session: Session, timeout: int, *, latest: bool) -> Answer[Process]:
     """Take the next process to run and show it. For runtimes."""
@@ -335,7 +339,7 @@ async def _runtime(runtime_id: str, hub: Colonies) -> Runtime:
 
 
 async def _of_state(state: State, count: int, colony_id: str, hub: Colonies) -> list[Process]:
-    return await hub.get_processes(state, count=count, colony_id=colony_id)
+    return await paged(partial(hub.get_processes, state, colony_id=colony_id), count)
 
 
 async def _end_of(session: Session, process_id: str, patience: Patience) -> Process:

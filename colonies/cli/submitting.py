@@ -13,7 +13,7 @@ import click
 
 from colonies.cli import answers, output
 from colonies.cli.answers import Answer
-from colonies.cli.command import Session
+from colonies.cli.command import Renamed, Session
 from colonies.cli.status import Status
 from colonies.cli.waiting import Patience, ended, wait_for_all, wait_for_end
 from colonies.core import wire
@@ -44,19 +44,30 @@ MOST_IDS = 20
 MOST_FAILURES = 10
 """Of the processes that did not succeed, those whose reasons are said."""
 
-TIMEOUT_HELP = "Longest wait for its end, in seconds (default: no limit)."
+TIMEOUT_HELP = "Longest wait for its end (default: no limit)."
 
 
 def check_wait(ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
     """Refuse a limit of a wait where nobody waits."""
     if value is not None and not ctx.params["wait"]:
-        raise click.UsageError("--timeout is how long to --wait")
+        raise click.UsageError(
+            "--within is how long to --wait; the --timeout of an answer goes before the verb"
+        )
     return value
 
 
 def submit_options(function: F) -> F:
     """Add the options of everything that submits."""
-    timeout = click.option("--timeout", type=float, callback=check_wait, help=TIMEOUT_HELP)
+    timeout = click.option(
+        "--within",
+        "timeout",
+        cls=Renamed,
+        formerly="--timeout",
+        metavar="SECONDS",
+        type=float,
+        callback=check_wait,
+        help=TIMEOUT_HELP,
+    )
     wait = click.option(
         "--wait",
         is_flag=True,

@@ -17,6 +17,7 @@ SUCCESS, FAILED and CANCELLED are final. The moves are single statements in ``se
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from enum import IntEnum
 from itertools import islice
 from typing import Annotated, Any
@@ -184,6 +185,12 @@ class Process(Wire):
     def progress(self) -> Progress:
         """How far it has come."""
         return progress(self.attempt, self.state, is_cancelling=self.is_cancelling)
+
+    def time_of(self, state: State) -> datetime:
+        """Give the time by which the processes of a state are listed."""
+        if state.is_final:
+            return self.end_time
+        return self.start_time if state is State.RUNNING else self.submission_time
 
     def as_submitted(self) -> Process:
         """Give it as it was before its first attempt."""

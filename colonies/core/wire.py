@@ -23,11 +23,17 @@ Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Label = Annotated[str, msgspec.Meta(max_length=256)]
 """A name that is looked up by: short enough for an index."""
 
+Beginning = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{4,64})?\Z")]
+"""What ids begin with: four characters or more, or nothing."""
+
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 """An aware time; on the wire RFC 3339."""
 
 ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 """What stands for "not yet": Go's zero time, as v1 clients expect it."""
+
+LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+"""After everything."""
 
 T = TypeVar("T")
 

@@ -105,6 +105,23 @@ async def test_a_command_imports_no_more_than_it_needs(bare, words, unwanted):
     assert set() == set(unwanted.split()) & set(err.decode().split())
 
 
+@pytest.mark.parametrize(
+    ("path", "flag"),
+    [
+        (("process", "run"), "--within SECONDS"),
+        (("process", "wait"), "--within SECONDS"),
+        (("process", "assign"), "--within SECONDS"),
+        (("workflow", "rescue"), "--within SECONDS"),
+        (("generator", "add"), "--after SECONDS"),
+    ],
+    ids=str,
+)
+def test_a_timeout_is_nothing_but_that_of_an_answer(path, flag):
+    assert flag in help_of(*path)
+    assert "--timeout" not in help_of(*path)
+    assert any("--timeout" in one.opts for one in COMMANDS[path].params)
+
+
 def test_the_help_explains_exit_codes():
     for status, meaning in MEANINGS.items():
         assert f"{status.value:<3}  {meaning}" in help_of()

@@ -9,7 +9,7 @@ ADD = ("generator", "add", "--spec", "-", "--name", "words")
 
 
 async def test_a_generator_is_added_packed_shown_and_removed(shell, member, server):
-    added = (await shell(*ADD, "--trigger", "9", "--timeout", "60", stdin=SPEC)).out.strip()
+    added = (await shell(*ADD, "--trigger", "9", "--after", "60", stdin=SPEC)).out.strip()
     generator = await member.get_generator(added)
     assert (generator.name, generator.trigger, generator.timeout) == ("words", 9, 60)
     assert (await shell("generator", "resolve", "words")).out.strip() == added

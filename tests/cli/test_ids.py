@@ -21,7 +21,7 @@ async def test_the_beginning_of_an_id_is_enough(shell, member):
 async def test_a_beginning_of_several_is_refused(settings):
     twins = [Thing(f"abcd{digit}" + "0" * 59, name) for digit, name in ((1, "a"), (2, "b"))]
 
-    async def listing(session):
+    async def listing(session, beginning=""):
         return twins
 
     session = Session(settings, {}, {})

@@ -120,7 +120,7 @@ async def test_who_looks_sees_how_far_it_is_and_what_holds_it_up(shell, start):
 async def test_time_runs_out(shell, start):
     graph = await start(a="", b="", c="a", d="b c", e="a")
     await graph.take("a")
-    said = await shell.refuses("workflow", "wait", graph.id, "--timeout", "0.5", status=124)
+    said = await shell.refuses("workflow", "wait", graph.id, "--within", "0.5", status=124)
     unended, reasons = said.split("; ", 1)
     assert unended.endswith("has not ended after 0.5 s: 0 of 5 successful")
     assert reasons.startswith("a is running: ")
