@@ -6,6 +6,7 @@ What came from a hub is given without the characters that steer a terminal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
 from operator import attrgetter
@@ -16,6 +17,7 @@ import msgspec
 
 from colonies.cli.status import Status
 from colonies.core.attribute import Attribute
+from colonies.core.errors import AlreadyExists
 from colonies.core.function import Argument
 from colonies.core.process import Process
 from colonies.core.wire import ZERO_TIME, wire_name
@@ -109,6 +111,18 @@ def sentences(item: T, texts: Iterable[str]) -> Answer[T]:
 def identity(item: T, id_: str) -> Answer[T]:
     """Answer with what was made: people see its id and nothing else, ready to be pasted."""
     return Answer(item, [id_])
+
+
+@contextmanager
+def naming(what: str, name: str) -> Iterator[None]:
+    """During the block, say which name is taken if it is: a hub says only that one is."""
+    try:
+        yield
+    except AlreadyExists as error:
+        if not error.field.endswith(".name"):
+            raise
+        taken = f"there already is a {what} {name!r} in the colony"
+        raise AlreadyExists(taken, field=error.field) from error
 
 
 def plain(table: Table, *, full: bool = False) -> list[str]:

@@ -63,15 +63,15 @@ async def add(
         raise click.UsageError("when? Give --cron or --interval")
     if fields["random"] and not interval:
         raise click.UsageError("--random is a time within an --interval")
-    added = await session.acting_as("runtime").add_cron(
-        Cron(
-            colony_id=session.colony_id,
-            workflow_spec=workflow_text(spec, session.colony_id),
-            interval=interval or NO_INTERVAL,
-            catchup=Catchup(catchup),
-            **fields,
-        )
+    cron = Cron(
+        colony_id=session.colony_id,
+        workflow_spec=workflow_text(spec, session.colony_id),
+        interval=interval or NO_INTERVAL,
+        catchup=Catchup(catchup),
+        **fields,
     )
+    with answers.naming("cron", cron.name):
+        added = await session.acting_as("runtime").add_cron(cron)
     return answers.identity(added, added.cron_id)
 
 

@@ -43,9 +43,6 @@ UNBOUNDED = 100_000
 LEAST_TEXT = 6
 """Characters that are left of a text where there is little room."""
 
-WIDE = 100
-"""Columns of a terminal where an age is said in words."""
-
 _ID = re.compile(r"\b[0-9a-f]{64}\b")
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
@@ -131,7 +128,21 @@ def _grid(table: Table, width: int) -> Grid:
     now = datetime.now(UTC)
     if not table.columns:
         return _labelled(table, now)
-    ago = " ago" if width >= WIDE else ""
+    drawn, columns = _laid_out(table, now, " ago")
+    if _excess(columns, width) > 0:
+        drawn, columns = _laid_out(table, now, "")
+        columns = _kept(columns, width)
+        _narrow(columns, width)
+    grid = Grid(box=None, padding=(0, len(GAP), 0, 0), pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column.heading, width=column.width)
+    for row in drawn:
+        grid.add_row(*(row[column.number] for column in columns))
+    return grid
+
+
+def _laid_out(table: Table, now: datetime, ago: str) -> tuple[list[list[Text]], list[_Column]]:
+    """Give the cells of a table, row by row, and its columns as wide as they would be."""
     drawn = [
         [_cell(column, value, now, ago) for column, value in zip(table.columns, row, strict=True)]
         for row in table.rows
@@ -142,14 +153,12 @@ def _grid(table: Table, width: int) -> Grid:
         )
         for number, name in enumerate(table.columns)
     ]
-    columns = _kept(columns, width)
-    _narrow(columns, width)
-    grid = Grid(box=None, padding=(0, len(GAP), 0, 0), pad_edge=False, header_style="bold")
-    for column in columns:
-        grid.add_column(column.heading, width=column.width)
-    for row in drawn:
-        grid.add_row(*(row[column.number] for column in columns))
-    return grid
+    return drawn, columns
+
+
+def _excess(columns: Sequence[_Column], width: int) -> int:
+    """Give how much wider columns are than there is room for."""
+    return sum(one.width + len(GAP) for one in columns) - len(GAP) - width
 
 
 @dataclass
@@ -191,7 +200,7 @@ def _kept(columns: list[_Column], width: int) -> list[_Column]:
 
 def _narrow(columns: list[_Column], width: int) -> None:
     """Make columns as narrow as they have to be: first headings wrap, then the widest is cut."""
-    excess = sum(one.width + len(GAP) for one in columns) - len(GAP) - width
+    excess = _excess(columns, width)
     while excess > 0:
         able = [one for one in columns if one.width > one.least]
         if not able:

@@ -42,15 +42,15 @@ async def add(
     What is packed replaces the arguments of all processes that depend on no other.
     """
     colony_id = session.colony_id
-    added = await session.acting_as("runtime").add_generator(
-        Generator(
-            colony_id=colony_id,
-            name=name,
-            workflow_spec=workflow_text(spec, colony_id),
-            trigger=trigger,
-            timeout=timeout,
-        )
+    generator = Generator(
+        colony_id=colony_id,
+        name=name,
+        workflow_spec=workflow_text(spec, colony_id),
+        trigger=trigger,
+        timeout=timeout,
     )
+    with answers.naming("generator", name):
+        added = await session.acting_as("runtime").add_generator(generator)
     return answers.identity(added, added.generator_id)
 
 

@@ -174,6 +174,8 @@ async def logs(
         await session.read(tell)
     finally:
         printer.end_line()
+    if wanted.is_missed:
+        output.note(f"note: nothing of that, but {wanted.instead}")
 
 
 @process.command("ls", is_list=True)

@@ -17,7 +17,8 @@ from colonies.cli.command import Renamed, Session
 from colonies.cli.status import Status
 from colonies.cli.waiting import Patience, ended, wait_for_all, wait_for_end
 from colonies.core import wire
-from colonies.core.errors import ColoniesError, TooLarge
+from colonies.core.envelope import too_large
+from colonies.core.errors import ColoniesError
 from colonies.core.process import Process, ProcessSpec, State
 from colonies.core.wire import Wire
 
@@ -116,7 +117,7 @@ def check_size(session: Session, spec: Wire) -> None:
     most = session.settings.max_message_bytes
     size = len(b64encode(wire.encode(spec))) + ENVELOPE_BYTES
     if size > most:
-        raise TooLarge(f"a message of {size} bytes is too large: expected at most {most}")
+        raise too_large(size, most)
 
 
 def _rehearsed(specs: Sequence[ProcessSpec]) -> Answer[Any]:

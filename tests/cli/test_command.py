@@ -212,6 +212,8 @@ async def test_a_key_that_is_not_here_is_named(shell, people):
     line = await foreign.refuses("process", "run", "f", "--type", "t", status=2)
     assert f"no key of runtime <{people.stranger.id}>" in line
     assert line.endswith("; that id is from COLONIES_RUNTIMEID")
+    line = await foreign.having(COLONIES_RUNTIMEPRVKEY="no key").refuses("process", "ls", status=2)
+    assert "that id is from" not in line
 
 
 @pytest.mark.parametrize(
@@ -329,6 +331,17 @@ async def test_words_that_are_no_text_are_refused(shell):
     assert process.returncode == 2
     assert b"expected UTF-8" in err
     assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+async def test_a_warning_is_said_as_all_else_unless_events_are_asked_for(bare, verbose):
+    warned = f"""if True:
+        import logging, colonies.logs
+        colonies.logs.configure(verbose={verbose}, quiet=True)
+        logging.getLogger("colonies.client").warning("lost %s", "the hub")"""
+    async with bare.started(argv=(sys.executable, "-c", warned)) as process:
+        _, said = await process.communicate()
+    assert said.startswith(b"{") if verbose else said == b"warning: lost the hub\n"
 
 
 async def test_clients_log_nothing_unless_asked(shell):

@@ -40,8 +40,15 @@ async def test_a_table_fits_the_terminal(shell, member, columns):
     lines = screen.splitlines()
     assert max(map(len, lines)) <= columns
     assert lines[-1].startswith(f"{submitted.id[:12]}  running  f")
+    assert "s ago" not in lines[-1]
     assert "\\x1b[2J" in lines[-1]
     assert terminal.status == 0
+
+
+async def test_an_age_is_said_in_words_where_there_is_room(shell, member):
+    await member.submit("f", "hello", runtime_type="cli")
+    async with at_terminal(shell, "process", "ls") as terminal:
+        assert "s ago" in await terminal.rest()
 
 
 @pytest.mark.parametrize("columns", [40, 55])

@@ -69,7 +69,9 @@ async def test_a_dry_run_says_what_would_be_too_large(shell, tmp_path):
     spec.write_text(json.dumps(large))
     words = ("process", "submit", "--spec", str(spec))
     said = [await shell.refuses(*words, *more, status=2) for more in ((), ("--dry-run",))]
-    assert ["1048576" in one for one in said] == [True, True]
+    limit = "is too large: expected at most 1048576 bytes, max_message_bytes here and at the hub"
+    assert [limit in one for one in said] == [True, True]
+    assert [one.startswith("a message of 10") for one in said] == [True, True]
 
 
 @pytest.mark.parametrize(
