@@ -6,7 +6,6 @@ It is a coroutine when it asks the hub.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -165,6 +164,8 @@ class Command(_Sections):
         logs.configure(verbose=session.settings.verbose, quiet=is_quiet)
         if not self._is_asking:
             return output.show(self._call(session, **ctx.params), as_json=as_json, full=full)
+        import asyncio  # noqa: PLC0415 - a tenth of what a command costs, and help is none
+
         try:
             if pause is not None:
                 asyncio.run(self._watch(session, ctx.params, pause, as_json=as_json, full=full))
@@ -191,6 +192,8 @@ class Command(_Sections):
         as_json: bool,
         full: bool,
     ) -> NoReturn:
+        import asyncio  # noqa: PLC0415 - see above
+
         async with session:
             whole = await self._whole(session, params)
             with output.showing(as_json=as_json, full=full) as show:
@@ -254,16 +257,28 @@ class Noun(_Sections, click.Group):
 
 
 class Program(Noun):
-    """The whole command line: a noun is imported when it is named, or all are to be listed."""
+    """The whole command line: a noun is imported when it is named.
 
-    def __init__(self, *args: Any, places: Mapping[str, str], **kwargs: Any) -> None:
+    ``places`` are the modules of all, and ``helps`` what is said of each where they are listed.
+    """
+
+    def __init__(
+        self, *args: Any, places: Mapping[str, str], helps: Mapping[str, str], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._places = places
+        self._helps = helps
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give the nouns, and the verbs that need none."""
         del ctx
         return list(self._places)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what the commands are, without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._helps[name]) for name in self._places])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

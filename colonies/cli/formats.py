@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -96,6 +95,8 @@ def _check_values(value: Any, path: str) -> None:
 
 
 def _from_toml(raw: bytes) -> Any:
+    import tomllib  # noqa: PLC0415 - few write it
+
     try:
         return tomllib.loads(raw.decode())
     except ValueError as error:

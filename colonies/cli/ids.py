@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -126,6 +125,8 @@ def completing(
     """Give what completes an id or a name, as far as a hub says it in time."""
 
     def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        import asyncio  # noqa: PLC0415 - commands are completed without
+
         things: Iterable[Thing] = ()
         with suppress(ColoniesError, TimeoutError):
             things = asyncio.run(_listed(Session.of(ctx), listing, incomplete))
@@ -255,6 +256,8 @@ async def colonies(session: Session) -> list[Thing]:
 
 
 async def _listed(session: Session, listing: Listing, incomplete: str) -> Iterable[Thing]:
+    import asyncio  # noqa: PLC0415 - see above
+
     session.settings = msgspec.structs.replace(session.settings, timeout=COMPLETION_TIMEOUT)
     async with session, asyncio.timeout(COMPLETION_TIMEOUT):
         if listing in (processes, workflows) and _BEGINNING.fullmatch(incomplete):

@@ -9,7 +9,6 @@ NO_COLOR is set; both need rich, which is in `colonies[cli]`, and without it the
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
@@ -123,6 +122,8 @@ def say(text: str, *, end: str = "\n", is_raw: bool = False) -> None:
 @asynccontextmanager
 async def while_read() -> AsyncIterator[None]:
     """During the block, which waits long, end the program if whoever read the answer leaves."""
+    import asyncio  # noqa: PLC0415 - what is asked of this machine alone does without
+
     if sys.stdout is None or not S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
         yield
         return
@@ -220,6 +221,8 @@ def read_secret(what: str) -> str:
 
 async def _readable(file: int) -> None:
     """Wait while the loop goes on: the hub is answered, and Ctrl-C ends the question."""
+    import asyncio  # noqa: PLC0415 - as above
+
     came = asyncio.Event()
     try:
         asyncio.get_running_loop().add_reader(file, came.set)

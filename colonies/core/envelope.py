@@ -10,13 +10,15 @@ import binascii
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
 from secrets import token_bytes
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
 from colonies.core import wire
 from colonies.core.errors import Failure, FailureMessage, Malformed, TooLarge, failure_from
-from colonies.core.identity import PrivateKey
+
+if TYPE_CHECKING:
+    from colonies.core.identity import PrivateKey
 
 MAX_ID_LENGTH = 64
 

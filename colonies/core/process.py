@@ -26,7 +26,7 @@ from uuid import uuid4
 import msgspec
 
 from colonies.core.attribute import Attribute, AttributeKind, attribute_id
-from colonies.core.identity import sha3
+from colonies.core.digest import sha3
 from colonies.core.runtime import Runtime
 from colonies.core.wire import ZERO_TIME, Int32, Label, Time, Wire
 

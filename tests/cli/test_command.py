@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from colonies.cli import cli
+from colonies.cli import HELPS, cli
 from colonies.cli.command import CLIENT
 from colonies.cli.status import MEANINGS
 from colonies.core.log import Append, NewEntry
@@ -57,6 +57,10 @@ SILENT = {
 }  # fmt: skip
 
 
+HEAVY = "asyncio coincurve websockets structlog rich Crypto tomllib"
+"""What takes long to import, and help has no use for."""
+
+
 def help_of(*path: str) -> str:
     ran = CliRunner().invoke(cli, [*path, "--help"], terminal_width=200, prog_name="colonies")
     assert ran.exit_code == 0
@@ -88,8 +92,13 @@ def test_settings_are_in_the_help_with_flag_meaning_and_variable(path):
 @pytest.mark.parametrize(
     ("words", "unwanted"),
     [
-        ("--help", "colonies.client websockets structlog rich Crypto"),
-        ("process --help", "colonies.client colonies.cli.server structlog rich Crypto"),
+        ("--version", f"colonies.client {HEAVY}"),
+        ("--help", f"colonies.client colonies.cli.process colonies.cli.server {HEAVY}"),
+        ("process --help", "colonies.client colonies.cli.server coincurve structlog rich Crypto"),
+        (
+            f"process run f --type t --dry-run --colonyid {'a' * 64}",
+            "coincurve websockets structlog",
+        ),
         ("key ls", "colonies.client.api websockets structlog rich Crypto"),
         ("server status --port 1", "colonies.server structlog rich Crypto"),
     ],
@@ -120,6 +129,11 @@ def test_a_timeout_is_nothing_but_that_of_an_answer(path, flag):
     assert flag in help_of(*path)
     assert "--timeout" not in help_of(*path)
     assert any("--timeout" in one.opts for one in COMMANDS[path].params)
+
+
+def test_what_is_listed_of_a_noun_is_what_it_says_itself():
+    for name, command in children(cli).items():
+        assert command.get_short_help_str(78) == HELPS[name]
 
 
 def test_the_help_explains_exit_codes():
