@@ -110,7 +110,7 @@ class Batch(Generic[A, R]):
         if self.is_idle:
             self.is_idle = False
             self._pass_on()
-        return await asyncio.gather(*(place.done for place in places), return_exceptions=True)
+        return await _all_of(places)
 
     async def close(self) -> None:
         """Stop; whoever is still in line hears of it."""
@@ -177,6 +177,23 @@ class Batch(Generic[A, R]):
             return
         for place in asked:
             await self._settle([place])
+
+
+async def _all_of(places: Sequence[Place[A, R]]) -> list[R | BaseException]:
+    """Give what came of each; when cancelled, cancel all.
+
+    One after the other: as they are done by hundreds, `asyncio.gather` would take thrice as long.
+    """
+    try:
+        for place in places:
+            if not place.done.done():
+                await asyncio.wait([place.done])
+    except asyncio.CancelledError:
+        for place in places:
+            if not place.done.cancel():
+                place.done.exception()  # nobody asks for it any more
+        raise
+    return [place.done.exception() or place.done.result() for place in places]
 
 
 def _fail(asked: list[Place[A, R]], error: Exception) -> None:

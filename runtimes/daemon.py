@@ -23,6 +23,7 @@ from runtimes.announcement import announce
 from runtimes.base import Outcome, Runtime, failure
 from runtimes.delivery import Delivery
 from runtimes.execution import Execution, Stop
+from runtimes.health import Pulse
 from runtimes.lasting import Lasting
 from runtimes.logs import Logs
 from runtimes.loop import Abandoned, LoopThread
@@ -92,8 +93,7 @@ class Daemon:
         self._enough = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurried = asyncio.Event()
-        self.is_heard = False
-        """Whether the hub has let us in, and answered when it was asked last."""
+        self.pulse = Pulse()
 
     @property
     def is_ended(self) -> bool:
@@ -248,7 +248,7 @@ class Daemon:
             # What was pushed to an earlier life, and it never began, is given back by this.
             request=self._tenure.subscription if self._tenure else "",
         )
-        self.is_heard = True
+        self.pulse.is_heard = True
         logger.info(
             "runtime ready",
             runtime=member.runtime_id,
@@ -330,12 +330,12 @@ class Daemon:
                 await self._wait_for_beat()
                 holding = self._holding()
                 try:
-                    ended = await self._colonies.renew(holding, self._membership.member.colony_id)
+                    with self.pulse.asking():
+                        colony_id = self._membership.member.colony_id
+                        ended = await self._colonies.renew(holding, colony_id)
                 except ColoniesError as error:
-                    self.is_heard = False
                     logger.debug("heartbeat failed", error=str(error))
                     continue
-                self.is_heard = True
                 # A newer attempt may have begun while we asked about the older.
                 for execution in self._running:
                     is_meant = execution.held in holding and execution.held.process_id in ended

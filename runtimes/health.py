@@ -9,20 +9,44 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 
 import structlog
 
-from colonies.core.errors import Misconfigured
+from colonies.core.errors import ColoniesError, Misconfigured
 
 logger = structlog.get_logger()
 
 PATIENCE = 5.0
-"""Seconds that a request may take to come, and its answer to go."""
+"""Seconds that a request may take to come, its answer to go, and the hub to give a sign of life."""
 
 LONGEST_HEAD = 8192
+
+
+class Pulse:
+    """Whether the hub has let us in, and answers when it is asked."""
+
+    def __init__(self) -> None:
+        self.is_heard = False
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Ask during the block; one who has not answered in a while is not heard."""
+        late = asyncio.get_running_loop().call_later(PATIENCE, self._miss)
+        try:
+            yield
+        except ColoniesError:
+            self._miss()
+            raise
+        else:
+            self.is_heard = True
+        finally:
+            late.cancel()
+
+    def _miss(self) -> None:
+        self.is_heard = False
 
 
 @asynccontextmanager

@@ -227,7 +227,7 @@ async def _live(
             tenure=lambda lasting, thread: Tenure(lasting, thread, state_folder, member.runtime_id),
         )
         _listen(daemon, is_tied=options["tied"])
-        async with signs_of_life(), health(options["health_port"], lambda: daemon.is_heard):
+        async with signs_of_life(), health(options["health_port"], lambda: daemon.pulse.is_heard):
             ready(f"works as {member.name}")
             await daemon.run()
     if not daemon.is_ended:

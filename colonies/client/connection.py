@@ -13,16 +13,16 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
-from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from colonies.client.closing import Closing
 from colonies.client.insistence import pauses
 from colonies.client.stream import Stream
+from colonies.client.websocket import WebSocket
 from colonies.core import wire
 from colonies.core.envelope import Reply, new_request_id, open_reply, seal, too_large
 from colonies.core.errors import (
@@ -94,7 +94,7 @@ class Connection(Closing):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._ids = count(1)
-        self._websocket: ClientConnection | None = None
+        self._websocket: WebSocket | None = None
         self._opening = asyncio.Lock()
         self._answers: dict[str, asyncio.Future[Reply]] = {}
         self._streams: dict[str, Stream] = {}
@@ -131,16 +131,34 @@ class Connection(Closing):
         Raises ConnectionLost when there is no hub or it goes, DeadlineExceeded when it is silent.
         """
         id_ = str(next(self._ids))
+        frame = self._checked(seal(payload_type, fields, key, id_, req=req))
         try:
+            if self._websocket is not None and self._websocket.send_now(frame):
+                return await self._answer_within(id_, timeout)
             async with asyncio.timeout(timeout):
-                return await self._exchange(id_, seal(payload_type, fields, key, id_, req=req))
+                return await self._exchange(id_, frame)
         except TimeoutError:
             place = endpoint(self._settings, "ws")
             raise DeadlineExceeded(f"{place} did not answer within {timeout:g} s") from None
 
-    async def _exchange(self, id_: str, frame: bytes) -> Reply:
+    async def _answer_within(self, id_: str, seconds: float) -> Reply:
+        """Give the reply to what was just sent; raise TimeoutError when there is none in time."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Reply] = loop.create_future()
+        self._answers[id_] = answer
+        timer = loop.call_later(seconds, _give_up, answer)  # a third of `asyncio.timeout`
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+            self._answers.pop(id_, None)
+
+    def _checked(self, frame: bytes) -> bytes:
         if len(frame) > self._settings.max_message_bytes:
             raise too_large(len(frame), self._settings.max_message_bytes)
+        return frame
+
+    async def _exchange(self, id_: str, frame: bytes) -> Reply:
         websocket = await self._open()
         answer = asyncio.get_running_loop().create_future()
         self._answers[id_] = answer
@@ -172,7 +190,7 @@ class Connection(Closing):
             if asked.get("holding") is not None and websocket is not stream.websocket:
                 stream.take_unread()  # the hub gives to others what we do not say we hold
             stream.websocket = websocket
-            frame = seal(payload_type, asked, key, stream.name, req=request)
+            frame = self._checked(seal(payload_type, asked, key, stream.name, req=request))
             reply = await self._exchange(stream.name, frame)
             open_reply(reply, msgspec.Raw)
             if websocket is not self._websocket:
@@ -224,7 +242,7 @@ class Connection(Closing):
         self._lasting.discard(name)
         self._subscribed.discard(name)
 
-    async def _open(self) -> ClientConnection:
+    async def _open(self) -> WebSocket:
         async with self._opening:
             if self.is_closed:
                 raise ConnectionLost("the connection was closed")
@@ -233,21 +251,24 @@ class Connection(Closing):
                 if self.is_closed:
                     await websocket.close()
                     raise ConnectionLost("the connection was closed")
+                websocket.take = self._take_text
                 self._websocket = websocket
                 self._start(self._read(self._websocket))
             return self._websocket
 
-    async def _dial(self) -> ClientConnection:
+    async def _dial(self) -> WebSocket:
         url = endpoint(self._settings, "ws") + "/ws"
         try:
-            return await open_websocket(
+            websocket = await open_websocket(
                 url,
+                create_connection=WebSocket,
                 compression=None,
                 max_size=MAX_REPLY_BYTES,
                 open_timeout=self._settings.timeout,
                 ssl=tls_context(self._settings),
                 proxy=None,
             )
+            return cast(WebSocket, websocket)
         except InvalidStatus as error:
             if "Retry-After" in error.response.headers:
                 self.has_served = True  # it is there, and worth another try
@@ -263,7 +284,7 @@ class Connection(Closing):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _read(self, websocket: ClientConnection) -> None:
+    async def _read(self, websocket: WebSocket) -> None:
         reason = "the hub hung up"
         try:
             async for frame in websocket:
@@ -278,6 +299,15 @@ class Connection(Closing):
         await websocket.close()
         if self._lasting and not (self.is_closed or self._is_resubscribing):
             await self._resubscribe()
+
+    def _take_text(self, text: bytes) -> bool:
+        """Take a text as it comes; what is no reply is left to `_read`, which then ends."""
+        try:
+            reply = wire.decode(text, Reply)
+        except Failure:
+            return False
+        self._take(reply)
+        return True
 
     def _take(self, reply: Reply) -> None:
         self.has_served = self.has_served or not reply.error
@@ -340,6 +370,11 @@ class Connection(Closing):
         except Failure as failure:
             self.forget(name)
             stream.fail(failure)
+
+
+def _give_up(answer: asyncio.Future[Reply]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
 
 
 def _reason(error: BaseException) -> str:

@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
-from websockets.asyncio.client import ClientConnection
-
+from colonies.client.websocket import WebSocket
 from colonies.core.envelope import Reply, open_reply
 from colonies.core.errors import ColoniesError, ConnectionLost, Malformed
 from colonies.core.identity import PrivateKey
@@ -25,7 +24,7 @@ class Stream:
 
     send: Callable[[], Awaitable[None]]
     key: PrivateKey
-    websocket: ClientConnection | None = None
+    websocket: WebSocket | None = None
 
     def __init__(self, name: str, kind: Any = _PUSHED, most: int | None = None) -> None:
         """Take what is pushed, one thing or a list of them.

@@ -179,7 +179,7 @@ class Process(Wire):
     @property
     def is_cancelling(self) -> bool:
         """Whether somebody has cancelled it, and its runtime has not stopped yet."""
-        return self.state is State.RUNNING and bool(self.cancelled_by)
+        return bool(self.cancelled_by) and self.state is State.RUNNING
 
     @property
     def progress(self) -> Progress:

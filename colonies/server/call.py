@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from time import monotonic
@@ -65,20 +65,27 @@ class Peer:
 
     def when_gone(self, callback: Callable[[], None]) -> AbstractContextManager[None]:
         """Be called when they leave, during the block."""
-        return _among(self._when_gone, callback)
+        return _Among(self._when_gone, callback)
 
     def when_heard(self, callback: Callable[[], None]) -> AbstractContextManager[None]:
         """Be called at every sign of life, during the block."""
-        return _among(self._when_heard, callback)
+        return _Among(self._when_heard, callback)
 
 
-@contextmanager
-def _among(callbacks: set[Callable[[], None]], callback: Callable[[], None]) -> Iterator[None]:
-    callbacks.add(callback)
-    try:
-        yield
-    finally:
-        callbacks.discard(callback)
+class _Among(AbstractContextManager[None]):
+    """Keeps a callback among others during a block; a generator would take ten times as long."""
+
+    __slots__ = ("_callback", "_callbacks")
+
+    def __init__(self, callbacks: set[Callable[[], None]], callback: Callable[[], None]) -> None:
+        self._callbacks = callbacks
+        self._callback = callback
+
+    def __enter__(self) -> None:
+        self._callbacks.add(self._callback)
+
+    def __exit__(self, *_: object) -> None:
+        self._callbacks.discard(self._callback)
 
 
 @dataclass(slots=True)

@@ -18,16 +18,11 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import (
-    AbstractAsyncContextManager,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar, cast
-from weakref import WeakSet
 
 import asyncpg
+from asyncpg.pgproto.pgproto import UUID  # made in a twentieth of the standard one's time
 
 from colonies.batch import Batch
 from colonies.core.errors import (
@@ -40,9 +35,12 @@ from colonies.core.errors import (
     Unavailable,
 )
 from colonies.server.pace import Pace
+from colonies.server.pool import Pool
 from colonies.server.primary import POOLED, REFUSALS, SESSION, USUAL, Connection, connect
 from colonies.server.query import Query, load_queries
 from colonies.server.rows import PLACE, builder
+
+__all__ = ["UUID", "Database", "Session", "Statements", "Transaction", "seen_before"]
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -143,27 +141,44 @@ class Statements:
 
     async def _fetch(self, name: str, arguments: Mapping[str, Any]) -> Sequence[asyncpg.Record]:
         query = self._queries[name]
-        async with self._acquire() as connection:
-            rows: Sequence[asyncpg.Record] = await connection.fetch(
-                query.text, *query.arguments(arguments), timeout=self._timeout
-            )
+        with _translated():
+            connection = await self._take()
+            try:
+                rows: Sequence[asyncpg.Record] = await connection.fetch(
+                    query.text, *query.arguments(arguments), timeout=self._timeout
+                )
+            except asyncpg.ReadOnlySQLTransactionError:
+                self._drop(connection)
+                raise
+            finally:
+                self._give_back(connection)
             return rows
 
-    def _acquire(self) -> AbstractAsyncContextManager[Any]:
+    async def _take(self) -> Connection:
+        """Give a connection to be given back."""
         raise NotImplementedError
+
+    def _give_back(self, connection: Connection) -> None:
+        raise NotImplementedError
+
+    def _drop(self, connection: Connection) -> None:
+        """Have no more to do with a server that is not the primary any more."""
 
 
 class _OnOneConnection(Statements):
     """Statements on a connection that is held for all of them."""
 
-    def __init__(self, queries: Mapping[str, Query], connection: Any, timeout: float) -> None:
+    def __init__(
+        self, queries: Mapping[str, Query], connection: Connection, timeout: float
+    ) -> None:
         super().__init__(queries, timeout)
         self._connection = connection
 
-    @asynccontextmanager
-    async def _acquire(self) -> AsyncIterator[Any]:
-        with _translated():
-            yield self._connection
+    async def _take(self) -> Connection:
+        return self._connection
+
+    def _give_back(self, connection: Connection) -> None:
+        """Keep it."""
 
 
 class Transaction(_OnOneConnection):
@@ -195,34 +210,19 @@ class Database(Statements):
         super().__init__(load_queries(), timeout)
         self._url = url
         self._direct_url = direct_url
-        self._connections = connections
         self._most = batch
         self._batches: dict[Hashable, Batch[Any, Any]] = {}
         self._paces: dict[Callable[..., Any], Pace] = defaultdict(Pace)
-        self._pool: asyncpg.Pool | None = None
-        self._pooled: WeakSet[Connection] = WeakSet()
+        self._pool = Pool(self._connect, most=connections, timeout=timeout)
 
     async def open(self) -> None:
         """Connect; raise Unavailable when there is no database, Misconfigured when it says no."""
-        options: dict[str, Any] = {"connect": self._connect, "server_settings": USUAL}
-        if self._direct_url:  # each transaction may get another connection of the pooler
-            options |= {"server_settings": POOLED, "statement_cache_size": 0}
         try:
             if self._direct_url:
                 with _explained("direct database URL"):
                     (await self._connect_directly()).terminate()
             with _explained("database URL"):
-                self._pool = await asyncpg.create_pool(
-                    self._url,
-                    min_size=0,  # asyncpg logs every try to keep one open while there is none
-                    max_size=self._connections,
-                    max_inactive_connection_lifetime=0,
-                    connection_class=Connection,
-                    timeout=self._timeout,
-                    **options,
-                )
-                async with self._pool.acquire(timeout=self._timeout):
-                    return
+                self._pool.give_back(await self._pool.take())
         except ColoniesError:
             await self.close()
             raise
@@ -231,17 +231,14 @@ class Database(Statements):
         """Close every connection; may be called twice."""
         for batch in list(self._batches.values()):
             await batch.close()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.terminate()
+        self._pool.close()
 
     def reconnect(self) -> None:
         """Drop every pooled connection, and what is under way on it.
 
         For when the server may be another by now: nobody need find out by waiting for the old one.
         """
-        for connection in list(self._pooled):
-            connection.terminate()
+        self._pool.drop_all()
 
     async def batched(
         self,
@@ -253,8 +250,11 @@ class Database(Statements):
         """Give what came of one item, run with what else is asked of the same meanwhile."""
         if self._most <= 1:
             return await super().batched(run, item, *more)
-        with self._batch(run, *more) as batch:
+        batch = self._batch((run, *more))
+        try:
             result: R = await batch.add(item, rows=rows)
+        finally:
+            self._forget_idle((run, *more), batch)
         return result
 
     async def batched_all(
@@ -264,26 +264,29 @@ class Database(Statements):
         if self._most <= 1:
             alone = (self.batched(run, item, *more) for item in items)
             return await asyncio.gather(*alone, return_exceptions=True)
-        with self._batch(run, *more) as batch:
+        batch = self._batch((run, *more))
+        try:
             results: list[R | BaseException] = await batch.add_all(items)
+        finally:
+            self._forget_idle((run, *more), batch)
         return results
 
-    @contextmanager
     def _batch(
-        self, run: Callable[..., Awaitable[Sequence[Any]]], *more: Hashable
-    ) -> Iterator[Batch[Any, Any]]:
-        """Give the line for this, which is there as long as somebody is in it."""
-        key = (run, *more)
+        self, key: tuple[Callable[..., Awaitable[Sequence[Any]]], *tuple[Hashable, ...]]
+    ) -> Batch[Any, Any]:
+        """Give the line for something, which is there as long as somebody is in it."""
         batch = self._batches.get(key)
         if batch is None:
-            pace = self._paces[run]
-            batch = Batch(lambda items: run(self, items, *more), most=self._most, pace=pace)
+            run, *more = key
+            batch = Batch(
+                lambda items: run(self, items, *more), most=self._most, pace=self._paces[run]
+            )
             self._batches[key] = batch
-        try:
-            yield batch
-        finally:
-            if batch.is_idle and self._batches.get(key) is batch:
-                del self._batches[key]
+        return batch
+
+    def _forget_idle(self, key: Hashable, batch: Batch[Any, Any]) -> None:
+        if batch.is_idle and self._batches.get(key) is batch:
+            del self._batches[key]
 
     @asynccontextmanager
     async def transaction(self, *, timeout: float | None = None) -> AsyncIterator[Transaction]:
@@ -314,26 +317,39 @@ class Database(Statements):
         finally:
             connection.terminate()
 
+    async def _take(self) -> Connection:
+        return await self._pool.take()
+
+    def _give_back(self, connection: Connection) -> None:
+        self._pool.give_back(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        connection.terminate()
+
     @asynccontextmanager
-    async def _acquire(self) -> AsyncIterator[Any]:
-        if self._pool is None:
-            raise Unavailable("the hub is stopping")
+    async def _acquire(self) -> AsyncIterator[Connection]:
+        """Have a connection for several statements."""
         with _translated():
-            async with self._pool.acquire(timeout=self._timeout) as connection:
-                try:
-                    yield connection
-                except asyncpg.ReadOnlySQLTransactionError:
-                    connection.terminate()  # to a server that is not the primary any more
-                    raise
+            connection = await self._take()
+            try:
+                yield connection
+            except asyncpg.ReadOnlySQLTransactionError:
+                self._drop(connection)
+                raise
+            finally:
+                self._give_back(connection)
 
     async def _connect_directly(self) -> Connection:
         url = self._direct_url or self._url
         return await connect(url, timeout=self._timeout, server_settings=SESSION)
 
-    async def _connect(self, url: str, **options: Any) -> Connection:
-        connection = await connect(url, **options)
-        self._pooled.add(connection)
-        return connection
+    async def _connect(self) -> Connection:
+        if not self._direct_url:
+            return await connect(self._url, timeout=self._timeout, server_settings=USUAL)
+        # Each transaction may get another connection of the pooler.
+        return await connect(
+            self._url, timeout=self._timeout, server_settings=POOLED, statement_cache_size=0
+        )
 
 
 class Session(_OnOneConnection):

@@ -16,7 +16,6 @@ import asyncio
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import structlog
@@ -35,7 +34,7 @@ from colonies.core.errors import (
 from colonies.core.identity import recover
 from colonies.server.agenda import Agenda
 from colonies.server.call import Call, Peer
-from colonies.server.db import Database
+from colonies.server.db import UUID, Database
 from colonies.server.functions import Functions
 from colonies.server.hub import Hub
 from colonies.server.intent import intent_of, recall

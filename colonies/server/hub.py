@@ -23,6 +23,9 @@ from colonies.server.parties import NOBODY, Cause, Outlet, Wish
 from colonies.server.queue import Bookmarks
 from colonies.server.running import UNLIMITED, Limits
 
+# Looking up a member of an enumeration takes as long as four comparisons with one.
+WAITING, RUNNING, CALL = State.WAITING, State.RUNNING, Cause.CALL
+
 
 class Hub:
     """Who listens, who holds and who is idle here, and what each has to be told."""
@@ -46,12 +49,12 @@ class Hub:
             self.listeners.tell(process)
             if is_held:
                 # Whoever closed or released it knows.
-                if process.is_cancelling or cause is not Cause.CALL:
+                if process.is_cancelling or cause is not CALL:
                     self.holders.tell(process)
-                if process.state is not State.RUNNING:
+                if process.state is not RUNNING:
                     self.holders.let_go(process.process_id, is_lost=cause is Cause.SILENCE)
             self._offer_if_waiting(process)
-            if process.state > State.RUNNING:
+            if process.state > RUNNING:
                 self.lines.make_room(process.colony_id)
 
     def introduce(self, process: Process) -> None:
@@ -70,7 +73,7 @@ class Hub:
         self._offer_if_waiting(process)
 
     def _offer_if_waiting(self, process: Process) -> None:
-        if process.state is State.WAITING and not process.wait_for_parents:
+        if process.state is WAITING and not process.wait_for_parents:
             self.bookmarks.move_back(process)
             self.lines.offer(process)
 

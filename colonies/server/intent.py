@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from hashlib import blake2b, sha256
 from typing import Any, Self
-from uuid import UUID
 
 import msgspec
 
 from colonies.core import wire
 from colonies.core.errors import Conflict
-from colonies.server.db import Statements
+from colonies.server.db import UUID, Statements
 
 ID_BYTES = 16
 """Of a key or a digest: what PostgreSQL keeps as a uuid."""
@@ -29,7 +28,7 @@ class Intent(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, caller: str, request: str, content: bytes) -> Self:
         """Give the intention of a caller who asks for something by the id of a request."""
-        digest = UUID(bytes=blake2b(content, digest_size=ID_BYTES).digest())
+        digest = UUID(blake2b(content, digest_size=ID_BYTES).digest())
         return cls(request, key_of(caller, request), digest)
 
     @property
@@ -40,7 +39,7 @@ class Intent(msgspec.Struct, frozen=True):
 
 def key_of(caller: str, request: str) -> UUID:
     """Give what a request is remembered by. Migration 0014 makes the same of the same."""
-    return UUID(bytes=sha256(f"{caller}:{request}".encode()).digest()[:ID_BYTES])
+    return UUID(sha256(f"{caller}:{request}".encode()).digest()[:ID_BYTES])
 
 
 NOBODYS = Intent()

@@ -44,7 +44,10 @@ class Listeners:
 
     def tell(self, process: Process) -> None:
         """Tell everybody whom a process concerns how it is now."""
-        self._push([*self._followers_of(process.process_id), *self._watchers_of(process)], process)
+        if self._by_key:
+            self._push(
+                [*self._followers_of(process.process_id), *self._watchers_of(process)], process
+            )
 
     def tell_watchers(self, process: Process) -> None:
         """The same for those who watch its type."""

@@ -169,7 +169,7 @@ def spec_columns(specs: Sequence[ProcessSpec]) -> dict[str, list[Any]]:
     return {
         "specs": [_json(spec) for spec in specs],
         "runtime_types": [each.runtime_type for each in conditions],
-        "runtime_ids": [_json(each.runtime_ids) for each in conditions],
+        "runtime_ids": [_list(each.runtime_ids) for each in conditions],
         "cores": [each.cores for each in conditions],
         "mem": [each.mem for each in conditions],
         "gpus": [each.gpus for each in conditions],
@@ -288,8 +288,8 @@ async def close_all(
             runtime_ids=[one.runtime_id for one in endings],
             attempt_tokens=[one.attempt_token for one in endings],
             states=[one.state for one in endings],
-            outputs=[_json(one.output) for one in endings],
-            errors=[_json(one.errors) for one in endings],
+            outputs=[_list(one.output) for one in endings],
+            errors=[_list(one.errors) for one in endings],
             of_graphs=of_graphs,
             **_placed(one.intent for one in endings),
         )
@@ -320,6 +320,10 @@ def _placed(intents: Iterable[Intent]) -> dict[str, Iterable[Any]]:
         "requests": [one.key for one in every],
         "digests": [one.digest for one in every],
     }
+
+
+def _list(texts: list[str]) -> str:
+    return _json(texts) if texts else "[]"
 
 
 def _json(value: object) -> str:

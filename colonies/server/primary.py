@@ -6,8 +6,6 @@ What is asked of it is in `db.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -66,18 +64,16 @@ class Connection(asyncpg.Connection):
 
     async def fetch(self, *arguments: Any, **options: Any) -> Any:
         """Run a statement for its rows."""
-        with self._dropped_if_given_up():
+        try:
             return await super().fetch(*arguments, **options)
+        except (TimeoutError, asyncio.CancelledError):
+            self.terminate()
+            raise
 
     async def execute(self, *arguments: Any, **options: Any) -> Any:
         """Run a statement, or several, for their effect."""
-        with self._dropped_if_given_up():
-            return await super().execute(*arguments, **options)
-
-    @contextmanager
-    def _dropped_if_given_up(self) -> Iterator[None]:
         try:
-            yield
+            return await super().execute(*arguments, **options)
         except (TimeoutError, asyncio.CancelledError):
             self.terminate()
             raise

@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import InvalidState
+from websockets.protocol import OPEN
 
 from colonies.core.errors import Misconfigured
 from colonies.server.event import Event
@@ -114,6 +114,7 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         self.writable.set()
         self.on_pong: Callable[[], None] = _nothing
         self.on_frame: Callable[[bytes], bool] = _later
+        self._is_sending = False
         self._unsent = 0
 
     def handle_connect(self, event: Any) -> None:
@@ -145,19 +146,25 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         self.on_pong()
 
     def send_now(self, frame: bytes) -> bool:
-        """Send a frame, together with what else is sent in this round of the loop."""
+        """Send a frame: the first of a round of the loop at once, all others of it together."""
         if not self.writable.is_set() or self.transport.is_closing() or self.close_sent:
             return False
-        try:
-            self.conn.send_text(frame)
-        except InvalidState:  # the peer has said goodbye
+        if self.conn.state is not OPEN:  # the peer has said goodbye
             return False
-        if not self._unsent:
-            self.loop.call_soon(self._flush)
+        self.conn.send_text(frame)
         self._unsent += len(frame)
-        if self._unsent >= FLUSH_BYTES:
+        if not self._is_sending:
+            self._is_sending = True
+            self.loop.call_soon(self._end_round)
+            self._flush()
+        elif self._unsent >= FLUSH_BYTES:
             self._flush()
         return True
+
+    def _end_round(self) -> None:
+        self._is_sending = False
+        if self._unsent:
+            self._flush()
 
     def _flush(self) -> None:
         """Hand over what was sent; each write of the loop's is one to the system."""

@@ -149,6 +149,9 @@ class Quotas:
                     f"more than {limit:g} submits a second by one {whose}: "
                     f"try again in {seconds:.1f} s"
                 )
+        if not (self._of_identities.most or self._of_colonies.most):
+            yield Submitter(caller)
+            return
         identity, colony = f"identity <{caller}>", f"colony <{colony_id}>"
         async with (
             self._of_identities.adding((colony_id, caller), count, f"{identity} in {colony}"),

@@ -96,9 +96,10 @@ class Slurm(BatchRuntime):
 
     async def check(self) -> list[str]:
         """Say which Slurm is here, and what jobs may choose."""
-        own = self.settings
+        own, version = self.settings, await self._version()
+        await self.look()
         return [
-            f"cluster: {await self._version()}",
+            f"cluster: {version}, answers",
             f"partitions: {', '.join(own.allow_partition) or 'the usual'}",
             f"accounts: {', '.join(own.allow_account) or 'the usual'}",
             f"qos: {', '.join(own.allow_qos) or 'the usual'}",

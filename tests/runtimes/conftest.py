@@ -10,6 +10,7 @@ import pytest
 from colonies.core.process import Conditions, Process, ProcessSpec, State
 from runtimes.base import Job
 from tests.programs import NotHere, Program, environment
+from tests.runtimes.docker import own_docker
 from tests.runtimes.podman import own_podman
 from tests.runtimes.slurm_cluster import Cluster, own_slurm
 
@@ -59,6 +60,13 @@ def podman():
     """A podman of our own; a test leaves no containers in it."""
     with here(own_podman()) as podman:
         yield podman
+
+
+@pytest.fixture(scope="session")
+def docker():
+    """A docker of our own; a test leaves no containers in it."""
+    with here(own_docker()) as docker:
+        yield docker
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,32 @@ def missing() -> str:
     return "" if os.geteuid() == 0 else "podman is set up here for root alone"
 
 
-class Podman:
+class Engine:
+    """An engine with folders of its own, by its command line."""
+
+    kind: str
+    options: list[str]
+    conf: Path
+
+    def run(self, *words: str, **how) -> str:
+        """Run a command of it; gives what it says."""
+        argv = [shutil.which(self.kind), *self.options, *words]
+        env = {**os.environ, "CONTAINERS_CONF": str(self.conf)}
+        return subprocess.run(argv, env=env, check=True, capture_output=True, **how).stdout.decode()
+
+    def names(self) -> list[str]:
+        """Give all containers there are."""
+        return self.run("ps", "--all", "--format={{.Names}}").split()
+
+    def running(self) -> list[str]:
+        """Give the containers that run."""
+        return self.run("ps", "--format={{.Names}}").split()
+
+
+class Podman(Engine):
     """Podman with folders of its own."""
+
+    kind = "podman"
 
     def __init__(self, folder: Path) -> None:
         self.options = [
@@ -43,34 +67,20 @@ class Podman:
             '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
         )
 
-    def run(self, *words: str, **how) -> str:
-        """Run a command of it; gives what it says."""
-        argv = [shutil.which("podman"), *self.options, *words]
-        env = {**os.environ, "CONTAINERS_CONF": str(self.conf)}
-        return subprocess.run(argv, env=env, check=True, capture_output=True, **how).stdout.decode()
-
-    def names(self) -> list[str]:
-        """Give all containers there are."""
-        return self.run("ps", "--all", "--format={{.Names}}").split()
-
-    def running(self) -> list[str]:
-        """Give the containers that run."""
-        return self.run("ps", "--format={{.Names}}").split()
-
 
 def image() -> bytes:
     """Give a root file system as a tar file."""
     packed = BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name in ("bin", "tmp", "etc", "proc", "dev", "sys"):
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+            tar.addfile(folder)
         tar.add(shutil.which("busybox"), "bin/busybox")
         for name in APPLETS.split():
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
-        for name in ("tmp", "etc", "proc", "dev", "sys"):
-            folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
-            tar.addfile(folder)
     return packed.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Containers at a real podman; for the others, the command lines as lists."""
+"""Containers at a real podman and a real docker; for apptainer, the command lines as lists."""
 
 import asyncio
 import json
@@ -34,14 +34,20 @@ def job(heard):
     return Job(None, heard)
 
 
+@pytest.fixture(params=["podman", "docker"])
+def engine(request):
+    """An engine of our own; of those that are not here, the tests are skipped."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
-def container(podman, monkeypatch):
+def container(engine, monkeypatch):
     """Make an open plugin; afterwards no container is there."""
-    monkeypatch.setenv("CONTAINERS_CONF", str(podman.conf))
+    monkeypatch.setenv("CONTAINERS_CONF", str(engine.conf))
     made = []
 
     async def make(runtime_id=RUNTIME, **settings):
-        usual = {"engine": "podman", "engine_option": podman.options, "image": [IMAGE]}
+        usual = {"engine": engine.kind, "engine_option": engine.options, "image": [IMAGE]}
         plugin = Container(Container.Settings(**{**usual, "max_memory": 256, **settings}))
         plugin.runtime_id, plugin.grace = runtime_id, 1.0
         await plugin.open()
@@ -50,7 +56,7 @@ def container(podman, monkeypatch):
         return plugin
 
     yield make
-    assert [] == podman.names()
+    assert [] == engine.names()
 
 
 async def test_standard_output_is_the_output_and_both_streams_are_told(
@@ -173,43 +179,43 @@ async def test_what_is_not_allowed_is_refused_with_what_is(container, job, proce
     ]
 
 
-async def test_cancelling_leaves_no_container(container, podman, job, heard, process_of):
+async def test_cancelling_leaves_no_container(container, engine, job, heard, process_of):
     plugin = await container()
     script = "trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.1; done"
     task = asyncio.create_task(plugin.execute(process_of("sh", "-c", script), job))
     await heard.until(b"up")
-    assert 1 == len(podman.names())
+    assert 1 == len(engine.names())
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [] == podman.names()
+    assert [] == engine.names()
 
 
 async def test_a_container_that_somebody_else_removes_has_vanished(
-    container, podman, job, heard, process_of
+    container, engine, job, heard, process_of
 ):
     plugin = await container()
     task = asyncio.create_task(plugin.execute(process_of("sh", "-c", "echo up; sleep 99"), job))
     await heard.until(b"up")
-    podman.run("rm", "--force", "--time=0", *podman.names())
+    engine.run("rm", "--force", *engine.names())
     outcome = await task
     assert not outcome.is_success
     assert outcome.errors[0].startswith("vanished: ")
 
 
-def kept_by(podman, keeper, runtime_id=RUNTIME):
+def kept_by(engine, keeper, runtime_id=RUNTIME):
     labels = [f"--label=colonies.runtime={runtime_id}", f"--label=colonies.keeper={keeper}"]
-    podman.run("create", *labels, "--network=none", '--entrypoint=["sleep"]', IMAGE, "99")
+    engine.run("create", *labels, "--network=none", IMAGE, "sleep", "99")
 
 
-async def test_what_an_earlier_start_has_left_is_removed_and_nothing_else(container, podman):
+async def test_what_an_earlier_start_has_left_is_removed_and_nothing_else(container, engine):
     parent = life._keeper(os.getppid())
-    kept_by(podman, this_keeper().replace(f" {os.getpid()} ", " 4194305 "))
-    kept_by(podman, parent)  # a start of this runtime that still runs
-    kept_by(podman, this_keeper(), "another")
+    kept_by(engine, this_keeper().replace(f" {os.getpid()} ", " 4194305 "))
+    kept_by(engine, parent)  # a start of this runtime that still runs
+    kept_by(engine, this_keeper(), "another")
     await container()
-    assert 2 == len(podman.names())
-    podman.run("rm", "--all", "--force")
+    assert 2 == len(engine.names())
+    engine.run("rm", "--force", *engine.names())
 
 
 def test_who_is_named_by_another_boot_is_not_alive():
@@ -219,16 +225,16 @@ def test_who_is_named_by_another_boot_is_not_alive():
 
 
 @pytest.fixture
-def lying(podman, tmp_path, monkeypatch):
-    """Put a podman on the path that does what a script says for one of its verbs.
+def lying(engine, tmp_path, monkeypatch):
+    """Put an engine on the path that does what a script says for one of its verbs.
 
     Everything else is done by the real one. Unlike a real fault, it comes every time.
     """
 
     def make(verb, script):
-        fake = tmp_path / "bin" / "podman"
+        fake = tmp_path / "bin" / engine.kind
         fake.parent.mkdir()
-        real = f'exec {podman_path()} "$@"'
+        real = f'exec {path_of(engine)} "$@"'
         fake.write_text(f'#!/bin/sh\ncase " $* " in *" {verb} "*) {script};; esac\n{real}\n')
         fake.chmod(stat.S_IRWXU)
         monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
@@ -236,8 +242,8 @@ def lying(podman, tmp_path, monkeypatch):
     return make
 
 
-def podman_path():
-    return shutil.which("podman", path="/usr/bin:/usr/local/bin:/bin")
+def path_of(engine):
+    return shutil.which(engine.kind, path="/usr/bin:/usr/local/bin:/bin")
 
 
 FAULTS = [
@@ -260,9 +266,11 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("case", FAULTS, ids=lambda case: f"{case[0]} {case[1][-12:]}")
-async def test_no_fault_of_an_engine_leaves_a_container(container, lying, job, process_of, case):
+async def test_no_fault_of_an_engine_leaves_a_container(
+    *, container, engine, lying, job, process_of, case
+):
     verb, script, error = case
-    script = script.replace("{real}", podman_path())
+    script = script.replace("{real}", path_of(engine))
     lying(verb, script)
     plugin = await container(patience=1.0 if "99" in script else LONG)
     process = process_of("sleep", "99" if "&" in script.replace(">&", "") else "0")
@@ -279,14 +287,14 @@ async def test_without_an_image_or_an_engine_it_does_not_start(monkeypatch, tmp_
         await Container(Container.Settings(image=["*"])).open()
 
 
-async def test_a_check_says_what_containers_are_kept_from_and_leaves_nothing(podman, monkeypatch):
-    monkeypatch.setenv("CONTAINERS_CONF", str(podman.conf))
-    settings = {"engine": "podman", "engine_option": podman.options, "image": [IMAGE]}
+async def test_a_check_says_what_containers_are_kept_from_and_leaves_nothing(engine, monkeypatch):
+    monkeypatch.setenv("CONTAINERS_CONF", str(engine.conf))
+    settings = {"engine": engine.kind, "engine_option": engine.options, "image": [IMAGE]}
     said = await Container(Container.Settings(**settings, network=["net"], max_memory=64)).check()
     assert "network: none, or of net" in said
     assert any(line.startswith("limits: ") and ", 64 MiB, 512 " in line for line in said)
     assert said[-1].startswith("closed: read only, user 65534:65534, no capabilities")
-    assert [] == podman.names()
+    assert [] == engine.names()
 
 
 async def test_an_engine_that_does_not_work_is_said_by_a_check(monkeypatch, tmp_path):
@@ -300,26 +308,27 @@ async def test_an_engine_that_does_not_work_is_said_by_a_check(monkeypatch, tmp_
 
 
 async def test_a_restarted_runtime_removes_what_it_was_running_when_it_was_killed(
-    launch, member, podman
+    launch, member, engine
 ):
     """The whole way: from a submit to a container, SIGKILL, and a second start."""
-    options = [f"--engine-option={option}" for option in podman.options]
-    words = ["container", "--engine=podman", *options, f"--image={IMAGE}", "--max-memory=256"]
-    async with launch(*words, CONTAINERS_CONF=str(podman.conf)) as running:
+    options = [f"--engine-option={option}" for option in engine.options]
+    options += [f"--engine={engine.kind}", f"--image={IMAGE}", "--max-memory=256"]
+    words = ["container", *options]
+    async with launch(*words, CONTAINERS_CONF=str(engine.conf)) as running:
         await running.line_with("runtime ready")
         await member.submit("sleep", "99", runtime_type="container")
         async with asyncio.timeout(60):
-            while not podman.running():
+            while not engine.running():
                 await asyncio.sleep(0)
         running.send(signal.SIGKILL)
         await running.finish()
-    assert 1 == len(podman.names())
-    async with launch(*words, CONTAINERS_CONF=str(podman.conf)) as running:
+    assert 1 == len(engine.names())
+    async with launch(*words, CONTAINERS_CONF=str(engine.conf)) as running:
         await running.line_with("runtime ready")
-        assert [] == podman.names()
+        assert [] == engine.names()
         done = await (await member.submit("echo", "a", runtime_type="container")).wait(60)
         assert ["a"] == done.output
-    assert [] == podman.names()
+    assert [] == engine.names()
 
 
 PROCESS = {"image": "docker.io/library/alpine:3", "network": "net", "workdir": "/w"}

@@ -66,7 +66,7 @@ async def container(podman, places, monkeypatch):
     assert [] == podman.names()
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("count", [20, pytest.param(1000, marks=long)])
 async def test_no_container_runs_twice_or_is_stuck_and_one_look_a_second_sees_all(
     container, process_of, places, count

@@ -101,6 +101,14 @@ def command(process_of, where):
     return make
 
 
+async def test_a_check_says_which_cluster_and_what_jobs_may_choose(cluster, tmp_path, monkeypatch):
+    (tmp_path / "kubeconfig").write_text(cluster.kubeconfig())
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    said = await Kubernetes(Kubernetes.Settings(allow_image=["a", "b/*"])).check()
+    assert said[0].startswith("cluster: http")
+    assert ["images: a, b/*", "nodes: the usual", "user: 65532"] == said[1:]
+
+
 LONG = "import time; print('here', flush=True); time.sleep(1000)"
 
 

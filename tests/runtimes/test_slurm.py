@@ -71,6 +71,14 @@ def command(process_of):
     return make
 
 
+async def test_a_check_asks_the_cluster_and_says_what_jobs_may_choose(cluster, monkeypatch):
+    for name, value in cluster.env.items():
+        monkeypatch.setenv(name, value)
+    said = await Slurm(Slurm.Settings(allow_partition=["a", "b"], allow_gres=["gpu:2"])).check()
+    assert said[0].startswith("cluster: slurm")
+    assert ["partitions: a, b", "accounts: the usual", "qos: the usual", "gres: gpu:2"] == said[1:]
+
+
 @pytest.mark.parametrize("json", [True, False])
 async def test_standard_output_by_line_is_the_output_and_is_logged(
     slurm_with, command, job, diary, json
