@@ -24,7 +24,8 @@ import psutil
 
 from bench.scale import Scale
 from colonies import PrivateKey, Runtime, Settings, connect
-from colonies.core.process import ProcessSpec, State
+from colonies.core import wire
+from colonies.core.process import Conditions, ProcessSpec, State
 
 ROOT = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).with_name("colonies")
@@ -242,7 +243,8 @@ async def fill(
     sql: asyncpg.Connection, colony_id: str, state: State, number: int, runtime_type: str
 ) -> None:
     """Add processes to a colony, and do now what autovacuum does sooner or later."""
-    spec = msgspec.json.encode(ProcessSpec(func="noop")).decode()
+    conditions = Conditions(colony_id=colony_id, runtime_type=runtime_type)
+    spec = wire.encode(ProcessSpec(func="noop", conditions=conditions)).decode()
     await sql.execute(FILL, colony_id, state, spec, runtime_type, number, timeout=600)
     await settle(sql)
 

@@ -36,6 +36,23 @@ class Pace(Protocol):
         """Give how many seconds to wait before the next is done."""
 
 
+class Lane(Protocol):
+    """Knows what else is under way."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the next can be done without waiting for anything else that is under way."""
+
+    async def clear(self, length: Callable[[], int]) -> None:
+        """Wait for that, but not for long; ``length`` gives how many are waiting for it by then."""
+
+    def begin(self) -> None:
+        """Take notice that something is under way from now on."""
+
+    def end(self) -> None:
+        """Take notice that it is done."""
+
+
 class AtOnce:
     """A pace for what nobody has to wait for."""
 
@@ -48,6 +65,24 @@ class AtOnce:
 
 
 AT_ONCE = AtOnce()
+
+
+class Open:
+    """A lane for what is in nobody's way."""
+
+    is_clear = True
+
+    async def clear(self, length: Callable[[], int]) -> None:
+        """Wait for nothing."""
+
+    def begin(self) -> None:
+        """Take no notice."""
+
+    def end(self) -> None:
+        """Take no notice."""
+
+
+OPEN = Open()
 
 
 @dataclass(slots=True)
@@ -64,9 +99,12 @@ class Place(Generic[A, R]):
 class Batch(Generic[A, R]):
     """The line in front of something that is done once at a time, for ``most`` rows at most."""
 
-    def __init__(self, run: Run[A, R], *, most: int, pace: Pace = AT_ONCE) -> None:
+    def __init__(
+        self, run: Run[A, R], *, most: int, pace: Pace = AT_ONCE, lane: Lane = OPEN
+    ) -> None:
         self._run = run
         self._pace = pace
+        self._lane = lane
         self._most = most
         self._line: deque[Place[A, R]] = deque()
         self._runner: asyncio.Task[None] | None = None
@@ -79,7 +117,7 @@ class Batch(Generic[A, R]):
         ``rows`` is how many it may change. Whoever is cancelled before it is their turn has asked
         for nothing.
         """
-        if not self.is_idle or self._pace.pause():
+        if not (self.is_idle and self._lane.is_clear) or self._pace.pause():
             done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
             self._line.append(Place(item, rows, done))
             if self.is_idle:
@@ -89,10 +127,12 @@ class Batch(Generic[A, R]):
         # Whoever comes first needs nobody else: no task is made for one that is alone.
         self.is_idle = False
         started = perf_counter()
+        self._lane.begin()
         try:
             (result,) = await self._run([item])
             self._pace.note(perf_counter() - started, calls=1, rows=rows)
         finally:
+            self._lane.end()
             self._pass_on()
         return result
 
@@ -131,8 +171,13 @@ class Batch(Generic[A, R]):
             while self._line:
                 if pause := self._pause():
                     await asyncio.sleep(pause)
+                await self._lane.clear(self._line.__len__)
                 taken = self._take()
-                await self._settle(taken)
+                self._lane.begin()
+                try:
+                    await self._settle(taken)
+                finally:
+                    self._lane.end()
         finally:
             self._runner = None
             self.is_idle = True

@@ -70,22 +70,22 @@ async def crowd(crowded_url) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
+def a_claim(name: str, count: int) -> dict:
+    """Give the parameters of a claim by one runtime, but for where it begins."""
+    if name in ALONE:
+        return {"colony_id": COLONY, "runtime_id": ME, "count": count, "is_leased": True,
+                "pushed_over": "s"}  # fmt: skip
+    figures = {"runtime_type": TYPE, "cores": 8, "mem": 8, "gpus": 0}
+    asked = {"askers": [ME], "runtime_ids": [ME], "counts": [count], "are_leased": [True],
+             "pushed_over": ["s"]}  # fmt: skip
+    return {"colony_id": COLONY} | figures | asked
+
+
 @pytest.mark.parametrize("begin", [FRONT, (-1, datetime.now(UTC))])
 @pytest.mark.parametrize("name", CLAIMS)
 @pytest.mark.parametrize("count", [1, 100])
 async def test_a_claim_goes_by_the_partial_index_and_touches_few_rows(crowd, name, count, begin):
-    claim = {"colony_id": COLONY, "runtime_id": ME, "count": count, "is_leased": True,
-             "pushed_over": "s"}  # fmt: skip
-    if name not in ALONE:
-        figures = {"runtime_type": TYPE, "cores": 8, "mem": 8, "gpus": 0}
-        asked = {
-            "askers": [ME],
-            "runtime_ids": [ME],
-            "counts": [count],
-            "are_leased": [True],
-            "pushed_over": ["s"],
-        }
-        claim = {"colony_id": COLONY} | figures | asked
+    claim = a_claim(name, count)
     if "priority" in QUERIES[name].parameters:
         claim |= {"priority": -begin[0], "submission_time": begin[1]}
     plan = await explain(crowd, name, **claim)
@@ -95,20 +95,30 @@ async def test_a_claim_goes_by_the_partial_index_and_touches_few_rows(crowd, nam
     assert touched(plan) < 30 * (count + 5)
 
 
+@pytest.mark.parametrize("name", ["claim_oldest_of_queue", "claim_latest_of_queue"])
+async def test_a_claim_goes_so_although_nothing_waited_when_statistics_were_made(crowd, name):
+    """The planner then takes every index of what waits for an empty one."""
+    transaction = crowd.transaction()
+    await transaction.start()
+    await crowd.execute("UPDATE processes SET state = 2, lost_by = '{x}' WHERE state = 0")
+    await crowd.execute("ANALYZE processes")
+    await crowd.execute("UPDATE processes SET state = 0 WHERE lost_by <> '{}'")
+    claim = a_claim(name, 1)
+    if "priority" in QUERIES[name].parameters:
+        claim |= {"priority": 0, "submission_time": datetime.now(UTC)}
+    plan = await explain(crowd, name, **claim)
+    await transaction.rollback()
+    assert "processes_waiting" not in indexes(plan)
+    assert touched(plan) < 200
+
+
 @pytest.mark.parametrize("name", ["claim_latest_processes", "claim_latest_of_queue"])
 async def test_the_latest_are_found_among_many_priorities(crowd, name):
     """Each of 50,000 has its own: no more of them are looked at than are taken."""
     transaction = crowd.transaction()
     await transaction.start()
     await crowd.execute("UPDATE processes SET priority = substr(process_id, 2)::integer")
-    claim = {"colony_id": COLONY, "runtime_id": ME, "count": 10, "is_leased": True,
-             "pushed_over": "s"}  # fmt: skip
-    if name not in ALONE:
-        figures = {"runtime_type": TYPE, "cores": 8, "mem": 8, "gpus": 0}
-        asked = {"askers": [ME], "runtime_ids": [ME], "counts": [10], "are_leased": [True],
-                 "pushed_over": ["s"]}  # fmt: skip
-        claim = {"colony_id": COLONY} | figures | asked
-    plan = await explain(crowd, name, **claim)
+    plan = await explain(crowd, name, **a_claim(name, 10))
     await transaction.rollback()
     assert changed(plan, "processes") == 10
     assert "processes" not in scanned(plan)

@@ -54,6 +54,7 @@ async def assign(
                 await lifecycle.forget_assigned(call.db, seen, call.intent)
                 continue
             if not given and timeout > 0:
+                call.hub.lines.rest(waiter)
                 with call.peer.stand_aside(), call.turns.set_aside():
                     given = await _wait_before(deadline, waiter, room=1 if terms.is_safe else 0)
                 for process in given:
@@ -257,6 +258,7 @@ class Assigner:
         await self._hand_over(claimed)
         if len(claimed) == free:
             return
+        self._hub.lines.rest(waiter)
         while (room := self._credit - len(self._held)) > 0:
             handed = await waiter.wait(room=room)
             if not handed:

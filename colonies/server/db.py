@@ -34,7 +34,7 @@ from colonies.core.errors import (
     Misconfigured,
     Unavailable,
 )
-from colonies.server.pace import Pace
+from colonies.server.pace import Lane, Pace
 from colonies.server.pool import Pool
 from colonies.server.primary import POOLED, REFUSALS, SESSION, USUAL, Connection, connect
 from colonies.server.query import Query, load_queries
@@ -212,7 +212,9 @@ class Database(Statements):
         self._direct_url = direct_url
         self._most = batch
         self._batches: dict[Hashable, Batch[Any, Any]] = {}
-        self._paces: dict[Callable[..., Any], Pace] = defaultdict(Pace)
+        self.lane = Lane()
+        """What statements that calls share go through."""
+        self._paces: dict[Callable[..., Any], Pace] = defaultdict(lambda: Pace(lane=self.lane))
         self._pool = Pool(self._connect, most=connections, timeout=timeout)
 
     async def open(self) -> None:
@@ -278,9 +280,8 @@ class Database(Statements):
         batch = self._batches.get(key)
         if batch is None:
             run, *more = key
-            batch = Batch(
-                lambda items: run(self, items, *more), most=self._most, pace=self._paces[run]
-            )
+            most, pace, lane = self._most, self._paces[run], self.lane
+            batch = Batch(lambda items: run(self, items, *more), most=most, pace=pace, lane=lane)
             self._batches[key] = batch
         return batch
 

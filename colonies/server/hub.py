@@ -125,7 +125,7 @@ class Hub:
             yield Wish.ALL, colony_id, ""
         for holder in self.holders:
             yield Wish.HELD, holder.colony_id, ""
-        for colony_id, runtime_type in self.lines.queues():
+        for colony_id, runtime_type in self.lines.idle_queues():
             yield Wish.WORK, colony_id, runtime_type
         yield from self.logs.wishes()
 

@@ -64,10 +64,19 @@ class Lines:
         Gives the offer that was the reason to look, to be passed on if another was found.
         """
         offer, waiter.offer = waiter.offer, None
-        for lines, key in self._lines_of(waiter.runtime):
-            lines[key][waiter] = None
-        self._outlet.wish(Wish.WORK, waiter.runtime.colony_id, waiter.runtime.runtime_type)
+        self._stand(waiter)
         return offer
+
+    def rest(self, waiter: Waiter) -> None:
+        """Note that a look has found too little: from now on other hubs shall tell what waits.
+
+        Not before, as whoever finds enough need not be told. What comes in between, they tell when
+        they hear of the wish.
+        """
+        runtime = waiter.runtime
+        if waiter in self._by_type.get((runtime.colony_id, runtime.runtime_type), ()):
+            waiter.is_idle = True
+            self._outlet.wish(Wish.WORK, runtime.colony_id, runtime.runtime_type)
 
     def step_out(self, waiter: Waiter) -> None:
         """Leave the line; an offer that was not looked at is somebody else's chance."""
@@ -103,7 +112,8 @@ class Lines:
             if waiter.has_room and conditions.fit(waiter.runtime):
                 waiter.promise()
                 self._leave(waiter)
-                self.line_up(waiter)
+                self._stand(waiter)
+                waiter.is_idle = True
                 return waiter
         return None
 
@@ -142,8 +152,12 @@ class Lines:
             waiter.refuse(failure)
 
     def queues(self) -> list[Key]:
-        """Give the colony and type of everybody who is idle."""
+        """Give the colony and type of everybody in line."""
         return list(self._by_type)
+
+    def idle_queues(self) -> list[Key]:
+        """Give the colony and type of everybody in line who does not look just now."""
+        return [key for key, line in self._by_type.items() if any(one.is_idle for one in line)]
 
     def runtimes(self) -> list[str]:
         """Give the ids of all runtimes that somebody is idle for."""
@@ -157,7 +171,13 @@ class Lines:
         else:
             yield from self._by_type.get((colony_id, conditions.runtime_type), ())
 
+    def _stand(self, waiter: Waiter) -> None:
+        waiter.is_idle = False
+        for lines, key in self._lines_of(waiter.runtime):
+            lines[key][waiter] = None
+
     def _leave(self, waiter: Waiter) -> None:
+        waiter.is_idle = False
         for lines, key in self._lines_of(waiter.runtime):
             lines[key].pop(waiter, None)
             if not lines[key]:

@@ -24,6 +24,7 @@ from colonies.core.process import Process, State
 from colonies.server.parties import Cause, Wish
 from colonies.server.wishes import EVERYTHING, NOTHING, Wants, Wishes, kind_of
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 MAX_PENDING = 10_000
@@ -34,6 +35,9 @@ PAUSE = 0.02
 
 RECENT = 5.0
 """Seconds after which nobody can want a change any more who did not want it when it came."""
+
+ON_THE_WAY = 1.0
+"""The same for what waits: a hub begins to want work when a look has just found none."""
 
 PER_NOTICE = 43
 """Changes in one notice: PostgreSQL takes less than 8000 bytes, and one needs 181 at most."""
@@ -146,7 +150,11 @@ class News:
     def _has_to_be_told(self, key: tuple[str, str], noted: _Noted) -> bool:
         change = noted.change
         return self._wanted.has(
-            key[0], change.kind, change.state, is_for_holder=noted.is_for_holder
+            key[0],
+            change.kind,
+            change.state,
+            is_for_holder=noted.is_for_holder,
+            is_late=noted.at < self._clock() - ON_THE_WAY,
         )
 
     def wish(self, wish: Wish, of: str, runtime_type: str = "") -> None:
@@ -175,14 +183,7 @@ class News:
             self._changed[key] = noted
             self._stir()
         else:
-            self._keep(key, noted)
-
-    def _keep(self, key: tuple[str, str], noted: _Noted) -> None:
-        """Keep for a moment what nobody wants, the oldest first."""
-        self._unwanted[key] = noted
-        for old in list(islice(self._unwanted, 2)):
-            if self._unwanted[old].at < noted.at - RECENT or len(self._unwanted) > MAX_PENDING:
-                del self._unwanted[old]
+            _keep(self._unwanted, key, noted, _came)
 
     def shut_out(self, colony_id: str, runtime_id: str) -> None:
         """Note that a runtime, or a whole colony, was shut out."""
@@ -212,12 +213,7 @@ class News:
         if self._wanted.has_log(process_id):
             self._tell_of_log(process_id)
             return
-        now = self._clock()
-        self._unwanted_logs.pop(process_id, None)
-        self._unwanted_logs[process_id] = now
-        for old in list(islice(self._unwanted_logs, 2)):
-            if self._unwanted_logs[old] < now - RECENT or len(self._unwanted_logs) > MAX_PENDING:
-                del self._unwanted_logs[old]
+        _keep(self._unwanted_logs, process_id, self._clock(), float)
 
     def _tell_of_log(self, process_id: str) -> None:
         if len(self._logged) < MAX_PENDING:
@@ -304,6 +300,19 @@ class News:
         if sum(len(noted) for noted in kept) > MAX_PENDING:
             self.overflow()
         self._came.set()
+
+
+def _keep(kept: dict[K, T], key: K, one: T, came: Callable[[T], float]) -> None:
+    """Keep something for a moment as the latest; what is too old, or too much, makes room."""
+    kept.pop(key, None)
+    kept[key] = one
+    for old in list(islice(kept, 2)):
+        if came(kept[old]) < came(one) - RECENT or len(kept) > MAX_PENDING:
+            del kept[old]
+
+
+def _came(noted: _Noted) -> float:
+    return noted.at
 
 
 def _parts(items: Sequence[T]) -> Iterator[list[T]]:

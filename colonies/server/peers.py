@@ -176,6 +176,7 @@ class Peers:
     def _meet(self, others: set[str]) -> None:
         """Know who else is here; without anybody there is nothing to tell."""
         self._others = others
+        self._db.lane.others = len(others)
         self._news.meet(others)
 
     async def _tell(self) -> None:

@@ -5,8 +5,9 @@ transaction may still see it. A claim that began at the front would walk over al
 so it begins where the last one ended.
 
 A bookmark is only a hint: a claim that finds nothing behind it looks from the front as well. It is
-moved back to whatever comes to wait before it, and forgotten after a second in any case, since that
-may be known to another hub alone.
+moved back to whatever comes to wait before it. Since that may be known to another hub alone, a
+claim looks from the front every second in any case; or, where that takes long, for a small share of
+the time.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from colonies.core import wire
 from colonies.core.process import Process
 
 LIFETIME = 1.0
-"""Seconds after which a claim looks from the front again."""
+"""Seconds after which a claim looks from the front again, if that is cheap."""
+
+LONGEST = 10.0
+"""The same at most, however long it takes to look there."""
+
+SHARE = 0.05
+"""Of the time, how much is spent on looking from the front."""
 
 MAX_LINES = 10_000
 """Colonies and types remembered at once; over it, all are forgotten."""
@@ -49,7 +56,7 @@ class Queue(msgspec.Struct, frozen=True):
 
 @dataclass(eq=False, slots=True)
 class Bookmark:
-    """A position in a queue, good for so long."""
+    """A position in a queue, and when to look from the front again."""
 
     position: Position
     until: float
@@ -57,15 +64,18 @@ class Bookmark:
 
 @dataclass(eq=False, slots=True)
 class Look:
-    """A claim under way: where it begins, and what it may not have seen."""
+    """A claim under way: where it began, and when; and what it may not have seen."""
 
     begin: Position
+    clock: Callable[[], float]
+    began: float
     unseen: list[Position] = field(default_factory=list)
     end: Position | None = None
 
     def restart(self) -> None:
         """Begin at the front, as nothing was found behind the bookmark."""
         self.begin = FRONT
+        self.began = self.clock()
 
     def end_after(self, claimed: Iterable[Process]) -> None:
         """Note what was claimed."""
@@ -93,20 +103,24 @@ class Bookmarks:
         if len(self._lines) >= MAX_LINES:
             self._lines.clear()
         line = self._lines[queue.colony_id, queue.runtime_type]
-        bookmark = line.bookmarks.get(queue)
-        if bookmark is None or self._clock() >= bookmark.until:
-            bookmark = Bookmark(FRONT, self._clock() + LIFETIME)
-        look = Look(bookmark.position)
+        bookmark = line.bookmarks.get(queue) or Bookmark(FRONT, until=0.0)
+        now = self._clock()
+        look = Look(bookmark.position if now < bookmark.until else FRONT, self._clock, now)
         line.looks.add(look)
         try:
             yield look
+            if look.begin == FRONT:
+                bookmark.until = self._clock() + self._patience(look)
             if look.end is not None:
                 bookmark.position = min([look.end, *look.unseen])
-                line.bookmarks[queue] = bookmark
-            elif look.begin == FRONT:
-                line.bookmarks.pop(queue, None)
+            line.bookmarks[queue] = bookmark
         finally:
             line.looks.discard(look)
+
+    def _patience(self, look: Look) -> float:
+        """Give for how long nobody needs to look from the front after this one has."""
+        took = self._clock() - look.began
+        return min(max(LIFETIME, took / SHARE), LONGEST)
 
     def move_back(self, process: Process) -> None:
         """Let the next claim see a process that waits."""

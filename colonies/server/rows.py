@@ -36,9 +36,8 @@ def builder(kind: Any) -> Callable[[Any], Any]:
 def _converter(hint: Any) -> Callable[[Any], Any] | None:
     """Give what turns a column into a field, where the driver's value is not it already."""
     item = get_args(hint)[0] if get_origin(hint) is list else hint
-    if isinstance(item, type) and issubclass(item, msgspec.Struct):
-        return msgspec.json.Decoder(hint).decode
-    if get_origin(hint) is dict:
+    is_struct = isinstance(item, type) and issubclass(item, msgspec.Struct)
+    if is_struct or get_origin(hint) is dict:
         return msgspec.json.Decoder(hint).decode
     if isinstance(hint, type) and issubclass(hint, Enum):
         # A fifth of what the making of an enum's member by its class takes.

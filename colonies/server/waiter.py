@@ -17,6 +17,8 @@ class Waiter:
         self.runtime = runtime
         self.terms = terms
         self.offer: Process | None = None
+        self.is_idle = False
+        """Whether there was nothing to have, and it stands in line."""
         self.refusal: Failure | None = None
         self._room = 0
         self._promised = 0

@@ -49,17 +49,20 @@ class Wants(msgspec.Struct, frozen=True, array_like=True):
             logs=None if self.logs is None or other.logs is None else self.logs | other.logs,
         )
 
-    def has(self, colony_id: str, kind: int, state: State, *, is_for_holder: bool) -> bool:
+    def has(
+        self, colony_id: str, kind: int, state: State, *, is_for_holder: bool, is_late: bool = False
+    ) -> bool:
         """Whether somebody there may wait for a change of a process.
 
-        It ``is_for_holder`` if whoever may hold the process there does not know it by himself.
+        It ``is_for_holder`` if whoever may hold the process there does not know it by himself, and
+        ``is_late`` if whoever wants work has looked since it came.
         """
         if self.is_everything:
             return True
         colony = number_of(colony_id)
         if colony in self.all or (is_for_holder and colony in self.held):
             return True
-        return state is State.WAITING and number_of(colony_id, kind) in self.work
+        return not is_late and state is State.WAITING and number_of(colony_id, kind) in self.work
 
     def has_log(self, process_id: str) -> bool:
         """Whether somebody there may follow the log of a process."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
 from colonies.core.errors import Unavailable
@@ -157,3 +158,16 @@ async def test_one_opened_at_the_end_is_closed(opener):
     with pytest.raises(Unavailable, match="stopping"):
         await taking
     assert made[0].is_closed()
+
+
+async def test_one_dropped_between_two_steps_of_a_statement_says_so(pool, monkeypatch):
+    one = await pool.take()
+
+    async def prepare_and_be_dropped(*_arguments, **_options):
+        pool.drop_all()
+        return await one._protocol.prepare()
+
+    monkeypatch.setattr(one, "_get_statement", prepare_and_be_dropped)
+    with pytest.raises(asyncpg.InterfaceError, match="dropped"):
+        await one.fetch("SELECT 1")
+    pool.give_back(one)

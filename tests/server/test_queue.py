@@ -8,7 +8,7 @@ import pytest
 from colonies.core.errors import Unavailable
 from colonies.core.process import Conditions, Process, ProcessSpec
 from colonies.server import lifecycle
-from colonies.server.queue import FRONT, LIFETIME, Bookmarks, Queue
+from colonies.server.queue import FRONT, LIFETIME, LONGEST, SHARE, Bookmarks, Queue
 from tests.server.leases import submit
 
 QUEUE = Queue("colony", "cli", 0, 0, 0, latest=False)
@@ -95,6 +95,55 @@ def test_it_is_forgotten_after_a_while_however_it_moved(bookmarks, clock):
     clock.now = LIFETIME
     assert claim(bookmarks, process(8)) == FRONT
     assert claim(bookmarks) == at(8)
+
+
+def look_from_the_front(bookmarks, clock, *, seconds: float) -> None:
+    """Claim something when it is time to look from the front, which takes so long."""
+    clock.now += LONGEST
+    with bookmarks.look(QUEUE) as look:
+        assert look.begin == FRONT
+        clock.now += seconds
+        look.end_after([process(5)])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rest"), [(0.001, LIFETIME), (0.1, 0.1 / SHARE), (100.0, LONGEST)]
+)
+def test_it_is_forgotten_later_if_it_takes_long_to_look_from_the_front(
+    bookmarks, clock, seconds, rest
+):
+    look_from_the_front(bookmarks, clock, seconds=seconds)
+    clock.now += rest * 0.99
+    assert claim(bookmarks, process(6)) == at(5)
+    clock.now += rest * 0.02
+    assert claim(bookmarks) == FRONT
+
+
+def test_a_look_that_finds_nothing_at_all_leaves_it_where_it_was(bookmarks, clock):
+    claim(bookmarks, process(5))
+    clock.now = LIFETIME
+    assert claim(bookmarks) == FRONT
+    assert claim(bookmarks) == at(5)
+
+
+def test_what_came_during_such_a_look_may_not_have_been_seen_by_it(bookmarks, clock):
+    claim(bookmarks, process(5))
+    clock.now = LIFETIME
+    assert claim(bookmarks, meanwhile=process(3)) == FRONT
+    assert claim(bookmarks) == at(3)
+
+
+def test_it_is_not_long_until_a_second_look_from_the_front_counts(bookmarks, clock):
+    """Nothing was found behind the bookmark: what that took is not what the front took."""
+    claim(bookmarks, process(5))
+    with bookmarks.look(QUEUE) as look:
+        clock.now += LIFETIME * 0.9
+        look.restart()
+        look.end_after([process(6)])
+    clock.now += LIFETIME * 0.9
+    assert claim(bookmarks) == at(6)
+    clock.now += LIFETIME * 0.2
+    assert claim(bookmarks) == FRONT
 
 
 def test_a_claim_that_fails_leaves_it_where_it_was(bookmarks):

@@ -5,7 +5,11 @@ import pytest
 
 from colonies.core import wire
 from colonies.core.process import Conditions, Process, ProcessSpec, State, new_id
-from colonies.server.news import MAX_PENDING, RECENT, News, Notice
+from colonies.core.runtime import Runtime
+from colonies.server.intent import NOBODYS
+from colonies.server.lines import Lines
+from colonies.server.moves import Claim
+from colonies.server.news import MAX_PENDING, ON_THE_WAY, RECENT, News, Notice
 from colonies.server.parties import Cause, Wish
 from colonies.server.wishes import LINGER, MOST, NOTHING, Wants, Wishes
 
@@ -139,6 +143,52 @@ def test_what_came_just_before_somebody_wanted_it_is_told(news, wishes, clock):
     assert told(news) == [State.SUCCESS]
     news.learn(OTHER, wishes.give())
     assert told(news) == []
+
+
+@pytest.mark.parametrize(("age", "expected"), [(0.9, [State.WAITING]), (1.1, [])])
+def test_who_begins_to_want_work_has_looked_for_what_came_earlier(
+    news, wishes, clock, age, expected
+):
+    news.change(changed(State.WAITING), Cause.CALL)
+    clock.now += age * ON_THE_WAY
+    wishes.utter(Wish.WORK, MINE, "cli")
+    news.learn(OTHER, wishes.give())
+    assert told(news) == expected
+
+
+def wanted_work(wishes: Wishes) -> bool:
+    return bool(wishes.give().work)
+
+
+def test_work_is_wanted_from_others_once_a_look_has_found_too_little(news):
+    runtime = Runtime(runtime_id="r", colony_id=MINE, runtime_type="cli")
+    lines = Lines(news)
+    with lines.waiting(runtime, Claim("r", 1, True, "", NOBODYS)) as waiter:
+        lines.line_up(waiter)
+        assert lines.queues() == [(MINE, "cli")]
+        assert lines.idle_queues() == []
+        assert not wanted_work(news.wishes)
+        lines.rest(waiter)
+        assert lines.idle_queues() == [(MINE, "cli")]
+        assert wanted_work(news.wishes)
+        lines.line_up(waiter)
+        assert lines.idle_queues() == []
+
+
+def test_who_was_promised_something_stays_idle_and_who_was_woken_does_not(news):
+    runtime = Runtime(runtime_id="r", colony_id=MINE, runtime_type="cli")
+    lines = Lines(news)
+    process = changed(State.WAITING)
+    with lines.waiting(runtime, Claim("r", 1, True, "", NOBODYS)) as waiter:
+        lines.line_up(waiter)
+        lines.rest(waiter)
+        waiter._room = 1
+        assert lines.promise(process.spec.conditions) is waiter
+        assert lines.idle_queues() == [(MINE, "cli")]
+        lines.offer(process)
+        assert lines.idle_queues() == []
+        lines.rest(waiter)
+        assert lines.idle_queues() == []
 
 
 def test_what_nobody_wants_is_bounded(news):

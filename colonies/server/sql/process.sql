@@ -287,13 +287,14 @@ WITH RECURSIVE {claimer}, queue AS (
 -- process that they can have; nobody gets a second one before all have had a first. Approved ones
 -- only, by what is true now; whoever deletes one waits for the claim. What was asked and done before
 -- takes nothing, and whoever something waits for by its id has to ask alone, to see both in order.
--- IS TRUE keeps the planner from every index but that of a runtime's identity, and of what is
--- addressed.
+-- IS TRUE and IS NOT FALSE keep the planner from every index but that of a runtime's identity, and of
+-- what is addressed.
 approved AS MATERIALIZED (
     SELECT runtime_id,
            EXISTS (SELECT FROM processes
                    WHERE runtime_ids @> ARRAY[runtimes.runtime_id] AND runtime_ids <> '{}'
-                     AND (state = 0) IS TRUE AND (colony_id = :colony_id) IS TRUE) AS is_addressed
+                     AND (state = 0) IS NOT FALSE
+                     AND (colony_id = :colony_id) IS TRUE) AS is_addressed
     FROM (SELECT unnest(:askers::text[]) AS id) AS one
     JOIN runtimes ON runtimes.runtime_id = one.id
     WHERE (colony_id = :colony_id) IS TRUE AND state = 1
