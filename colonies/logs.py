@@ -12,13 +12,14 @@ import sys
 def configure(*, verbose: bool = False, quiet: bool = False) -> None:
     """Set logging up once: pretty on a terminal, JSON otherwise.
 
-    ``verbose`` shows every call; ``quiet``, for programs that only ask, warnings alone, and it is
-    their first that sets structlog up: most have none.
+    ``verbose`` shows every call; ``quiet``, for programs that only ask, warnings alone, each in a
+    line as what else they say.
     """
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
-    if not quiet:
+    if verbose or not quiet:
         _set_up(level)
-    logging.basicConfig(handlers=[_Forwarder(level)], level=logging.WARNING, force=True)
+    handler = _Forwarder() if verbose or not quiet else _Plain()
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("colonies").setLevel(level)
 
 
@@ -50,17 +51,24 @@ def _set_up(level: int) -> None:
 class _Forwarder(logging.Handler):
     """Makes events of what libraries log; their tracebacks show our peers' faults, not bugs."""
 
-    def __init__(self, level: int) -> None:
-        super().__init__()
-        self._level_of_events = level
-
     def emit(self, record: logging.LogRecord) -> None:
         import structlog  # noqa: PLC0415 - see above
 
-        if not structlog.is_configured():
-            _set_up(self._level_of_events)
-        error = record.exc_info[1] if record.exc_info else None
-        event = {"error": repr(error)} if error else {}
+        event = {"error": repr(error)} if (error := _error_of(record)) else {}
         structlog.get_logger().log(
             record.levelno, record.getMessage().strip(), logger=record.name, **event
         )
+
+
+class _Plain(logging.Handler):
+    """Says what libraries log as a command says what is not its answer."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        reason = f": {error!r}" if (error := _error_of(record)) else ""
+        said = f"{record.levelname.lower()}: {record.getMessage().strip()}{reason}\n"
+        if sys.stderr is not None:
+            sys.stderr.write(said)
+
+
+def _error_of(record: logging.LogRecord) -> BaseException | None:
+    return record.exc_info[1] if record.exc_info else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -305,7 +304,10 @@ def load_table(name: str, environ: Mapping[str, str] | None = None) -> dict[str,
 def _read_file(environ: Mapping[str, str]) -> tuple[dict[str, Any], Path]:
     path = config_path(environ)
     try:
-        return tomllib.loads(path.read_text()), path
+        text = path.read_text()
+        import tomllib  # noqa: PLC0415 - most have no such file
+
+        return tomllib.loads(text), path
     except FileNotFoundError:
         if CONFIG_VARIABLE in environ:
             raise Misconfigured(f"{CONFIG_VARIABLE}: there is no file {path}") from None

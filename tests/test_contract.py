@@ -20,6 +20,7 @@ from colonies.core.generator import Generator
 from colonies.core.identity import PrivateKey
 from colonies.core.log import Append
 from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State
+from colonies.core.process_graph import ProcessGraph
 from colonies.core.runtime import Figures, Runtime
 from colonies.core.workflow import Edit, WorkflowSpec
 from colonies.server import app
@@ -61,6 +62,7 @@ ARGUMENTS: dict[str, Any] = {
     "states": [State.WAITING],
     "seconds": 5,
     "count": 5,
+    "beginning": "abcd",
     "timeout": 5,
     "latest": True,
     "leased": True,
@@ -95,7 +97,11 @@ V1 = """
 """
 """The 45 messages of v1."""
 
-OTHERWISE = {"submitworkflowspecmsg": {"spec": WorkflowSpec()}}
+OTHERWISE = {
+    "submitworkflowspecmsg": {"spec": WorkflowSpec()},
+    "getprocessesmsg": {"after": [Process()]},
+    "getprocessgraphsmsg": {"after": [ProcessGraph()]},
+}
 
 # The Structs inside a request, which the hub reads as narrower ones of its own.
 INNER = {"colony", "runtime", "attribute", "spec", "cron", "generator", "function"}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
+from colonies.core.wire import LAST_TIME, ZERO_TIME
 from colonies.server.primary import USUAL
 from colonies.server.queue import FRONT
 from tests.plans import beside, changed, explain, filling, indexes, scanned, touched
@@ -339,7 +340,17 @@ async def graph(crowd) -> AsyncIterator[str]:
         ("lock_processes_of_runtime", {"colony_id": COLONY, "runtime_id": ME}, 5 * 1000),
         ("get_process_graph", {"process_graph_id": "g", "caller": ME}, 20),
         ("list_members", {"process_graph_id": "g"}, 4000),
-        ("list_process_graphs", {"colony_id": COLONY, "state": 0, "count": 9, "most_ids": 9}, 50),
+        (
+            "list_process_graphs",
+            {"colony_id": COLONY, "state": 0, "count": 9, "most_ids": 9,
+             "from_time": LAST_TIME, "skip": 0},
+            50,
+        ),
+        (
+            "list_process_graphs_beginning",
+            {"colony_id": COLONY, "beginning": "abcd", "count": 9},
+            50,
+        ),
     ],
 )  # fmt: skip
 async def test_of_a_crowd_a_graph_sees_its_own(crowd, graph, name, given, most):
@@ -408,11 +419,30 @@ async def test_leases_are_renewed_by_the_primary_key(crowd):
 
 
 @pytest.mark.parametrize(
-    "name", ["list_waiting_processes", "list_running_processes", "list_successful_processes"]
+    ("name", "first", "page"),
+    [
+        ("list_waiting_processes", ZERO_TIME, "submission_time"),
+        ("list_running_processes", ZERO_TIME, "start_time"),
+        ("list_successful_processes", LAST_TIME, "end_time"),
+    ],
 )
-async def test_a_list_touches_no_more_rows_than_it_gives(crowd, name):
-    plan = await explain(crowd, name, colony_id=COLONY, count=100)
-    assert "processes" not in scanned(plan)
+async def test_a_list_touches_no_more_rows_than_it_gives(crowd, name, first, page):
+    middle = await crowd.fetchval(
+        f"""SELECT {page} FROM processes
+        WHERE colony_id = $1 AND {page} IS NOT NULL ORDER BY {page} OFFSET 1500 LIMIT 1""",
+        COLONY,
+    )
+    for time in (first, middle or first):
+        plan = await explain(crowd, name, colony_id=COLONY, count=100, from_time=time, skip=9)
+        assert "processes" not in scanned(plan)
+        assert touched(plan) < 1000
+
+
+async def test_what_begins_so_is_found_by_its_key(crowd):
+    plan = await explain(
+        crowd, "list_processes_beginning", colony_id=COLONY, beginning="abcd", count=100
+    )
+    assert "processes_pkey" in indexes(plan)
     assert touched(plan) < 1000
 
 

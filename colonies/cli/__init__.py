@@ -37,10 +37,29 @@ PLACES = {
 }
 """The module of each command of the first level."""
 
+HELPS = {
+    "attribute": "Attributes: keys and values that a process carries.",
+    "cluster": "The hubs that serve together, on one database.",
+    "colony": "Colonies: sets of runtimes that trust each other.",
+    "completion": "Print what makes a shell complete commands, options and ids.",
+    "cron": "Crons: workflows that are submitted again and again.",
+    "dev": "Run a hub for development until Ctrl-C or SIGTERM.",
+    "doctor": "Look for what is wrong, and say what to do about it.",
+    "function": "Functions: what runtimes announce that they can run.",
+    "generator": "Generators: workflows that are submitted when there are arguments enough.",
+    "key": "Keys: who you are.",
+    "process": "Processes: what shall be done, and how far it has come.",
+    "runtime": "Runtimes: the machines that work.",
+    "server": "The hub: started here, or asked how it is.",
+    "workflow": "Workflows: processes that wait for each other.",
+}
+"""What each is for, as its module says at more length."""
+
 
 @click.group(
     cls=Program,
     places=PLACES,
+    helps=HELPS,
     epilog=_EPILOG,
     shows_settings=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -6,6 +6,7 @@ What came from a hub is given without the characters that steer a terminal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import IntEnum
 from operator import attrgetter
@@ -17,6 +18,7 @@ import msgspec
 from colonies.cli.status import Status
 from colonies.complaints import printable as printable  # noqa: PLC0414 - it is said here too
 from colonies.core.attribute import Attribute
+from colonies.core.errors import AlreadyExists
 from colonies.core.function import Argument
 from colonies.core.process import Process
 from colonies.core.wire import ZERO_TIME, wire_name
@@ -56,10 +58,14 @@ WIDEST_LAST_CELL = 200
 
 
 class Table(msgspec.Struct, frozen=True):
-    """Rows to be laid out: under these (dotted) fields, or labelled by their own first cell."""
+    """Rows to be laid out: under these (dotted) fields, or labelled by their own first cell.
+
+    In the latter, people are not shown a 0 or a no, unless that says something (``has_zeros``).
+    """
 
     rows: Sequence[Sequence[Any]]
     columns: Sequence[str] = ()
+    has_zeros: bool = False
 
 
 class Answer(msgspec.Struct, Generic[T], frozen=True):
@@ -85,13 +91,16 @@ def view(
     item: T,
     instead: Mapping[str, Sequence[str]] | None = None,
     more: Mapping[str, str] | None = None,
+    *,
+    has_zeros: bool = False,
 ) -> Answer[T]:
     """Answer with one thing: a line a field, by its path in the JSON; empty ones are left out.
 
     Fields that are of little use to people as they are may be said in other words (``instead``).
     What ``more`` there is to be seen comes after them.
     """
-    found = Table([*_fields(item, instead=instead or {}), *(more or {}).items()])
+    rows = [*_fields(item, instead=instead or {}), *(more or {}).items()]
+    found = Table(rows, has_zeros=has_zeros)
     return Answer(item, plain(found), table=found)
 
 
@@ -103,6 +112,18 @@ def sentences(item: T, texts: Iterable[str]) -> Answer[T]:
 def identity(item: T, id_: str) -> Answer[T]:
     """Answer with what was made: people see its id and nothing else, ready to be pasted."""
     return Answer(item, [id_])
+
+
+@contextmanager
+def naming(what: str, name: str) -> Iterator[None]:
+    """During the block, say which name is taken if it is: a hub says only that one is."""
+    try:
+        yield
+    except AlreadyExists as error:
+        if not error.field.endswith(".name"):
+            raise
+        taken = f"there already is a {what} {name!r} in the colony"
+        raise AlreadyExists(taken, field=error.field) from error
 
 
 def plain(table: Table, *, full: bool = False) -> list[str]:

@@ -7,7 +7,7 @@ import click
 from colonies.cli import answers
 from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Session
-from colonies.cli.ids import completing, processes
+from colonies.cli.ids import IdOption, processes
 from colonies.core.attribute import Attribute
 
 
@@ -21,7 +21,9 @@ def attribute() -> None:
     "--processid",
     "process_id",
     required=True,
-    shell_complete=completing(processes),
+    cls=IdOption,
+    listing=processes,
+    metavar="ID",
     help="A process the runtime is running.",
 )
 @click.option("--key", required=True, help="Key; a process has it once.")

@@ -52,7 +52,8 @@ async def get(session: Session) -> Answer[Colony]:
 @colony.command("stats")
 async def stats(session: Session) -> Answer[Statistics]:
     """Count what is in the colony of --colonyid. For its members and its owner."""
-    return answers.view(await session.read(lambda hub: hub.get_colony_stats(session.colony_id)))
+    counted = await session.read(lambda hub: hub.get_colony_stats(session.colony_id))
+    return answers.view(counted, has_zeros=True)
 
 
 @colony.command("rm")

@@ -6,9 +6,8 @@ It is a coroutine when it asks the hub.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
@@ -19,7 +18,7 @@ import click
 from colonies import logs
 from colonies.cli import aliases, output
 from colonies.cli.answers import Answer
-from colonies.cli.ids import Id
+from colonies.cli.ids import Listed
 from colonies.cli.session import ENVIRON, GIVEN, Session, check_identity
 from colonies.cli.status import Status
 from colonies.options import flags_for
@@ -30,6 +29,7 @@ __all__ = [
     "Command",
     "Noun",
     "Program",
+    "Renamed",
     "Session",
     "SettingOption",
     "check_identity",
@@ -80,6 +80,23 @@ class SettingOption(click.Option):
 def setting_option(setting: str, *, hidden: bool = False) -> SettingOption:
     """Give the option of a setting, the same to every command."""
     return SettingOption(setting, hidden=hidden)
+
+
+class Renamed(click.Option):
+    """An option that was ``formerly`` called otherwise: understood, and left out of the help."""
+
+    def __init__(self, param_decls: Sequence[str], *, formerly: str, **attrs: Any) -> None:
+        super().__init__([*param_decls, formerly], **attrs)
+        self._formerly = formerly
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Give what the help says of it."""
+        known = self.opts
+        self.opts = [flag for flag in known if flag != self._formerly]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = known
 
 
 class _Sections(click.Command):
@@ -147,6 +164,8 @@ class Command(_Sections):
         logs.configure(verbose=session.settings.verbose, quiet=is_quiet)
         if not self._is_asking:
             return output.show(self._call(session, **ctx.params), as_json=as_json, full=full)
+        import asyncio  # noqa: PLC0415 - a tenth of what a command costs, and help is none
+
         try:
             if pause is not None:
                 asyncio.run(self._watch(session, ctx.params, pause, as_json=as_json, full=full))
@@ -173,18 +192,26 @@ class Command(_Sections):
         as_json: bool,
         full: bool,
     ) -> NoReturn:
+        import asyncio  # noqa: PLC0415 - see above
+
         async with session:
             whole = await self._whole(session, params)
             with output.showing(as_json=as_json, full=full) as show:
-                while True:
-                    show(await self._call(session, **whole))
-                    await asyncio.sleep(pause)
+                async with output.while_read():
+                    while True:
+                        show(await self._call(session, **whole))
+                        await asyncio.sleep(pause)
 
     async def _whole(self, session: Session, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the parameters with whole ids where there were beginnings or names."""
+        """Give the parameters with whole ids where there were beginnings or names.
+
+        What is only rehearsed asks no hub.
+        """
         whole = dict(params)
+        if params.get("dry_run"):
+            return whole
         for param in self.params:
-            if isinstance(param, Id) and param.name:
+            if isinstance(param, Listed) and param.name:
                 whole[param.name] = await param.find(session, whole[param.name])
         return whole
 
@@ -230,16 +257,28 @@ class Noun(_Sections, click.Group):
 
 
 class Program(Noun):
-    """The whole command line: a noun is imported when it is named, or all are to be listed."""
+    """The whole command line: a noun is imported when it is named.
 
-    def __init__(self, *args: Any, places: Mapping[str, str], **kwargs: Any) -> None:
+    ``places`` are the modules of all, and ``helps`` what is said of each where they are listed.
+    """
+
+    def __init__(
+        self, *args: Any, places: Mapping[str, str], helps: Mapping[str, str], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._places = places
+        self._helps = helps
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give the nouns, and the verbs that need none."""
         del ctx
         return list(self._places)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what the commands are, without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._helps[name]) for name in self._places])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -15,7 +15,7 @@ from colonies.cli.command import Noun, Session
 from colonies.cli.ids import Id, crons
 from colonies.cli.spec import members_in_short, read_workflow, workflow_text
 from colonies.core.cron import NO_INTERVAL, Catchup, Cron
-from colonies.core.errors import NotFound
+from colonies.core.errors import Malformed
 from colonies.core.schedule import parse
 from colonies.core.workflow import WorkflowSpec
 
@@ -57,19 +57,21 @@ async def add(
     Times are in UTC, unless the expression begins with a zone: "TZ=Europe/Stockholm 0 30 7 * * *".
     What comes out of one workflow goes into the next.
     """
-    if bool(fields["cron_expression"]) == bool(interval):
+    if fields["cron_expression"] and interval:
+        raise click.UsageError("give --cron or --interval, not both")
+    if not fields["cron_expression"] and not interval:
         raise click.UsageError("when? Give --cron or --interval")
     if fields["random"] and not interval:
         raise click.UsageError("--random is a time within an --interval")
-    added = await session.acting_as("runtime").add_cron(
-        Cron(
-            colony_id=session.colony_id,
-            workflow_spec=workflow_text(spec, session.colony_id),
-            interval=interval or NO_INTERVAL,
-            catchup=Catchup(catchup),
-            **fields,
-        )
+    cron = Cron(
+        colony_id=session.colony_id,
+        workflow_spec=workflow_text(spec, session.colony_id),
+        interval=interval or NO_INTERVAL,
+        catchup=Catchup(catchup),
+        **fields,
     )
+    with answers.naming("cron", cron.name):
+        added = await session.acting_as("runtime").add_cron(cron)
     return answers.identity(added, added.cron_id)
 
 
@@ -125,5 +127,5 @@ def next_(_session: Session, expression: str, count: int) -> Answer[list[datetim
         found.append(comes)
         comes = schedule.following(comes, comes, random)
     if not found:
-        raise NotFound(f"{expression!r} does not come in the next years")
+        raise Malformed(f"{expression!r} does not come in the next years")
     return Answer(found, [f"{one:%Y-%m-%d %H:%M:%S}Z" for one in found])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 from itertools import takewhile
@@ -31,7 +32,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table as Grid
 from rich.text import Text
 
-from colonies.cli.answers import COLOURS, SHORT_ID, Table, printable, text_of
+from colonies.cli.answers import COLOURS, GAP, SHORT_ID, Table, printable, text_of
 from colonies.core.wire import ZERO_TIME
 
 LONG_AGO = 90 * 86_400
@@ -39,8 +40,8 @@ LONG_AGO = 90 * 86_400
 
 UNBOUNDED = 100_000
 
-WIDE = 100
-"""Columns of a terminal where an age is said in words."""
+LEAST_TEXT = 6
+"""Characters that are left of a text where there is little room."""
 
 _ID = re.compile(r"\b[0-9a-f]{64}\b")
 
@@ -126,28 +127,102 @@ def _console(*, stderr: bool = False) -> Console:
 def _grid(table: Table, width: int) -> Grid:
     now = datetime.now(UTC)
     if not table.columns:
-        return _labelled(table.rows, now)
-    ago = " ago" if width >= WIDE else ""
-    grid = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.columns)
-    for column, values in zip(table.columns, columns, strict=True):
-        # Where there is not room for all, what is free text makes it; then all but states do.
-        least = max(map(len, map(text_of, values)), default=0) if _is_state(column) else None
-        grid.add_column(_heading(column), no_wrap=_is_firm(column, values), min_width=least)
-    for row in table.rows:
-        cells = zip(table.columns, row, strict=True)
-        grid.add_row(*(_cell(column, value, now, ago) for column, value in cells))
+        return _labelled(table, now)
+    drawn, columns = _laid_out(table, now, " ago")
+    if _excess(columns, width) > 0:
+        drawn, columns = _laid_out(table, now, "")
+        columns = _kept(columns, width)
+        _narrow(columns, width)
+    grid = Grid(box=None, padding=(0, len(GAP), 0, 0), pad_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column.heading, width=column.width)
+    for row in drawn:
+        grid.add_row(*(row[column.number] for column in columns))
     return grid
 
 
-def _labelled(rows: Sequence[Sequence[Any]], now: datetime) -> Grid:
-    """Give fields under one another: what is inside of one is indented, 0 and no are left out."""
+def _laid_out(table: Table, now: datetime, ago: str) -> tuple[list[list[Text]], list[_Column]]:
+    """Give the cells of a table, row by row, and its columns as wide as they would be."""
+    drawn = [
+        [_cell(column, value, now, ago) for column, value in zip(table.columns, row, strict=True)]
+        for row in table.rows
+    ]
+    columns = [
+        _Column.of(
+            number, name, [row[number] for row in table.rows], [row[number] for row in drawn]
+        )
+        for number, name in enumerate(table.columns)
+    ]
+    return drawn, columns
+
+
+def _excess(columns: Sequence[_Column], width: int) -> int:
+    """Give how much wider columns are than there is room for."""
+    return sum(one.width + len(GAP) for one in columns) - len(GAP) - width
+
+
+@dataclass
+class _Column:
+    """A column, how wide it is, and how narrow it may be: headings wrap, and only text is cut."""
+
+    number: int
+    heading: str
+    width: int
+    least: int
+    is_text: bool
+    is_needed: bool
+
+    @classmethod
+    def of(cls, number: int, name: str, values: Sequence[Any], cells: Sequence[Text]) -> _Column:
+        heading, is_text = _heading(name), not _is_firm(name, values)
+        widest = max((cell.cell_len for cell in cells), default=0)
+        least = max(map(len, heading.split()))
+        return cls(
+            number,
+            heading,
+            width=max(widest, len(heading)),
+            least=max(least, min(widest, LEAST_TEXT) if is_text else widest),
+            is_text=is_text,
+            is_needed=number == 0 or name.endswith(("state", "name")),
+        )
+
+
+def _kept(columns: list[_Column], width: int) -> list[_Column]:
+    """Leave out, of what there is no room for, first what is no text, and the last of it."""
+    kept = list(columns)
+    while sum(one.least + len(GAP) for one in kept) - len(GAP) > width:
+        able = [one for one in kept if not one.is_needed]
+        if not able:
+            break
+        kept.remove(max(able, key=lambda one: (not one.is_text, one.number)))
+    return kept
+
+
+def _narrow(columns: list[_Column], width: int) -> None:
+    """Make columns as narrow as they have to be: first headings wrap, then the widest is cut."""
+    excess = _excess(columns, width)
+    while excess > 0:
+        able = [one for one in columns if one.width > one.least]
+        if not able:
+            break
+        widest = max(able, key=lambda one: (not one.is_text, one.width))
+        step = min(excess, max(1, widest.width - width))
+        widest.width -= step
+        excess -= step
+
+
+def _labelled(table: Table, now: datetime) -> Grid:
+    """Give fields under one another, what is inside of one indented.
+
+    0 and no are left out, unless they say something.
+    """
     grid = Grid.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     last: list[str] = []
-    for label, value in rows:
-        if not value and value != "" and not isinstance(value, IntEnum):
+    for label, value in table.rows:
+        says_something = value or value == "" or isinstance(value, IntEnum) or table.has_zeros
+        if not says_something:
             continue
         path = label.split(".")
         shared = len(

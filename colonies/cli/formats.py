@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -48,9 +47,15 @@ def parse(name: str, raw: bytes) -> Any:
 
 
 def from_json(raw: bytes) -> Any:
-    """Read JSON; raise Malformed."""
+    """Read JSON; raise Malformed with the line and the column of the fault."""
     try:
         value = json.loads(raw, object_pairs_hook=_Pairs.of)
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if raw.strip().count(b"\n") else ""
+        place = f"at {line}column {error.colno}"
+        raise Malformed(f"expected JSON: {error.msg.lower()} ({place})") from error
+    except UnicodeDecodeError as error:
+        raise Malformed(f"expected UTF-8, but byte {error.start} is none") from error
     except ValueError:
         return wire.decode(raw, Any)  # which says better what is wrong
     _check_values(value, "")
@@ -90,6 +95,8 @@ def _check_values(value: Any, path: str) -> None:
 
 
 def _from_toml(raw: bytes) -> Any:
+    import tomllib  # noqa: PLC0415 - few write it
+
     try:
         return tomllib.loads(raw.decode())
     except ValueError as error:

@@ -8,7 +8,7 @@ import click
 
 from colonies.cli import answers
 from colonies.cli.answers import Answer
-from colonies.cli.command import Noun, Session
+from colonies.cli.command import Noun, Renamed, Session
 from colonies.cli.ids import Id, generators
 from colonies.cli.spec import members_in_short, read_workflow, workflow_text
 from colonies.core.generator import MAX_TRIGGER, Generator
@@ -32,8 +32,8 @@ def generator() -> None:
 )
 @click.option("--trigger", required=True, type=click.IntRange(1, MAX_TRIGGER),
               help="Arguments that make a workflow.")  # fmt: skip
-@click.option("--timeout", type=click.IntRange(0), default=0,
-              help="Seconds after which fewer make one; 0: never.")  # fmt: skip
+@click.option("--after", "timeout", cls=Renamed, formerly="--timeout", metavar="SECONDS",
+              type=click.IntRange(0), default=0, help="When fewer make one; 0: never.")  # fmt: skip
 async def add(
     session: Session, name: str, spec: WorkflowSpec, trigger: int, timeout: int
 ) -> Answer[Generator]:
@@ -42,15 +42,15 @@ async def add(
     What is packed replaces the arguments of all processes that depend on no other.
     """
     colony_id = session.colony_id
-    added = await session.acting_as("runtime").add_generator(
-        Generator(
-            colony_id=colony_id,
-            name=name,
-            workflow_spec=workflow_text(spec, colony_id),
-            trigger=trigger,
-            timeout=timeout,
-        )
+    generator = Generator(
+        colony_id=colony_id,
+        name=name,
+        workflow_spec=workflow_text(spec, colony_id),
+        trigger=trigger,
+        timeout=timeout,
     )
+    with answers.naming("generator", name):
+        added = await session.acting_as("runtime").add_generator(generator)
     return answers.identity(added, added.generator_id)
 
 

@@ -38,6 +38,8 @@ def new(session: Session, name: str | None) -> Answer[Key]:
     """Make a key, keep it in the keychain and print its id."""
     keychain = session.keychain
     if name is not None:
+        if name in keychain.names():
+            output.note(f"note: {name} has a key already, which is given again")
         return _answer(keychain.named(name).id)
     made = PrivateKey.generate()
     keychain.add(made)

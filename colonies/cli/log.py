@@ -30,14 +30,31 @@ class Wanted(msgspec.Struct, frozen=True):
     attempt: int | None = None
     seconds: float = 0.0
     tail: int | None = None
+    seen: set[tuple[str, int]] = msgspec.field(default_factory=set)
 
     def of(self, entries: list[Entry]) -> list[Entry]:
         """Give those entries that are wanted."""
+        self.seen.update((entry.stream, entry.attempt) for entry in entries)
         return [
             entry
             for entry in entries
             if self.stream in (None, entry.stream) and self.attempt in (None, entry.attempt)
         ]
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether there were entries, but none of the stream or of the attempt that was wanted."""
+        return bool(self.seen) and not any(
+            self.stream in (None, stream) and self.attempt in (None, attempt)
+            for stream, attempt in self.seen
+        )
+
+    @property
+    def instead(self) -> str:
+        """Say of which streams and attempts there were any."""
+        streams = sorted({stream for stream, _ in self.seen})
+        attempts = sorted({attempt for _, attempt in self.seen})
+        return f"{', '.join(streams)} of attempt {', '.join(map(str, attempts))}"
 
 
 async def read_log(

@@ -9,12 +9,12 @@ NO_COLOR is set; both need rich, which is in `colonies[cli]`, and without it the
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from stat import S_ISFIFO
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -114,12 +114,40 @@ def say(text: str, *, end: str = "\n", is_raw: bool = False) -> None:
     try:
         click.echo(f"{text}{end}", nl=False, color=is_raw or None)
     except BrokenPipeError:
-        # Whoever read has left. So do we, and the flush at exit shall not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _hush()
         raise click.exceptions.Exit(Status.UNREAD) from None
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _hush()
         raise Misconfigured(f"cannot write the answer: {error.strerror}") from error
+
+
+@asynccontextmanager
+async def while_read() -> AsyncIterator[None]:
+    """During the block, which waits long, end the program if whoever read the answer leaves."""
+    import asyncio  # noqa: PLC0415 - what is asked of this machine alone does without
+
+    if sys.stdout is None or not S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+        yield
+        return
+    loop, task, file = asyncio.get_running_loop(), asyncio.current_task(), sys.stdout.fileno()
+    has_left = asyncio.Event()
+
+    def leave() -> None:
+        loop.remove_reader(file)
+        has_left.set()
+        if task is not None:
+            task.cancel()
+
+    loop.add_reader(file, leave)  # nothing can be read from our end but that the other is closed
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not has_left.is_set():
+            raise
+        _hush()
+        raise click.exceptions.Exit(Status.UNREAD) from None
+    finally:
+        loop.remove_reader(file)
 
 
 def note(text: str, *, end: str = "\n") -> None:
@@ -162,6 +190,8 @@ def read_secret(what: str) -> str:
 
 async def _readable(file: int) -> None:
     """Wait while the loop goes on: the hub is answered, and Ctrl-C ends the question."""
+    import asyncio  # noqa: PLC0415 - as above
+
     came = asyncio.Event()
     try:
         asyncio.get_running_loop().add_reader(file, came.set)
@@ -171,6 +201,11 @@ async def _readable(file: int) -> None:
         await came.wait()
     finally:
         asyncio.get_running_loop().remove_reader(file)
+
+
+def _hush() -> None:
+    """Write no more of the answer; the flush at exit shall not complain of it either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _json(value: Any) -> str:

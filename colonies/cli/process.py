@@ -13,17 +13,19 @@ import click
 
 from colonies.cli import answers, output, submitting
 from colonies.cli.answers import Answer
-from colonies.cli.command import Noun, Session
-from colonies.cli.ids import Id, completing, functions, processes, runtimes
+from colonies.cli.command import Noun, Renamed, Session
+from colonies.cli.ids import Id, IdOption, completing, functions, processes, runtimes
 from colonies.cli.log import Printer, Wanted, drawn, progress_of, read_log
+from colonies.cli.paging import paged
 from colonies.cli.spec import make_spec, read_pairs, read_spec, read_specs
 from colonies.cli.status import Status, status_of
 from colonies.cli.submitting import TIMEOUT_HELP, Submitted, check_wait, submit_options
 from colonies.cli.waiting import Patience, ended, wait_for_end
-from colonies.core.errors import Conflict, Malformed, NotFound, TimedOut
+from colonies.core.errors import Conflict, Forbidden, Malformed, NotFound, TimedOut
 from colonies.core.explanation import Explanation
 from colonies.core.history import Event
-from colonies.core.process import Process, ProcessSpec, State
+from colonies.core.process import ANYBODY, Process, ProcessSpec, State
+from colonies.core.runtime import Runtime
 
 if TYPE_CHECKING:
     from colonies.client import Colonies
@@ -70,9 +72,8 @@ async def submit(
     default="",
     help="Type of the runtimes that may have it (default: that which announces FUNC).",
 )
-@click.option("--only", "runtime_ids", multiple=True, metavar="RUNTIMEID",
-              shell_complete=completing(runtimes),
-              help="The one runtime that may have it; repeatable.")  # fmt: skip
+@click.option("--only", "runtime_ids", multiple=True, metavar="ID", cls=IdOption, listing=runtimes,
+              is_named=True, help="The one runtime that may have it; repeatable.")  # fmt: skip
 @click.option("--kwarg", "kwargs", multiple=True, metavar="KEY=VALUE", callback=read_pairs,
               help="Argument by name; repeatable.")  # fmt: skip
 @click.option("--env", multiple=True, metavar="KEY=VALUE", callback=read_pairs,
@@ -97,6 +98,8 @@ async def run(session: Session, **fields: Any) -> Answer[Submitted]:
     """
     how = {name: fields.pop(name) for name in submitting.OPTIONS}
     spec = make_spec(session.colony_id, fields)
+    if not how["dry_run"]:
+        await _note_strangers(session, spec.conditions.runtime_ids)
     try:
         return await submitting.submit(session, [spec], **how)
     except Malformed as error:
@@ -107,7 +110,8 @@ async def run(session: Session, **fields: Any) -> Answer[Submitted]:
 
 @process.command("wait")
 @click.argument("process_id", cls=Id, listing=processes)
-@click.option("--timeout", type=float, help="Longest wait, in seconds (default: no limit).")
+@click.option("--within", "timeout", cls=Renamed, formerly="--timeout", metavar="SECONDS",
+              type=float, help="Longest wait (default: no limit).")  # fmt: skip
 async def wait(session: Session, process_id: str, timeout: float | None) -> Answer[Process]:
     """Wait until a process has ended and print its output. For the colony's runtimes and its owner.
 
@@ -161,19 +165,22 @@ async def logs(
     printer = Printer(in_json=in_json, is_whole=tail is None and since is None)
 
     async def tell(hub: Colonies) -> None:
-        async for entries in read_log(hub, process_id, wanted, follow=follow):
-            for entry in entries:
-                printer.show(entry)
+        async with output.while_read():
+            async for entries in read_log(hub, process_id, wanted, follow=follow):
+                for entry in entries:
+                    printer.show(entry)
 
     try:
         await session.read(tell)
     finally:
         printer.end_line()
+    if wanted.is_missed:
+        output.note(f"note: nothing of that, but {wanted.instead}")
 
 
 @process.command("ls", is_list=True)
 @click.option("--state", type=click.Choice(list(STATES)), help="Only those (default: all).")
-@click.option("--count", type=click.IntRange(0, 100), default=100, show_default=True, metavar="N",
+@click.option("--count", type=click.IntRange(0), default=100, show_default=True, metavar="N",
               help="At most, of each state.")  # fmt: skip
 async def ls(session: Session, state: str | None, count: int) -> Answer[Sequence[Process]]:
     """List processes. For the colony's runtimes and its owner.
@@ -222,7 +229,8 @@ async def history(session: Session, process_id: str) -> Answer[Sequence[Event]]:
 @click.argument("process_ids", cls=Id, listing=processes, metavar="ID...", nargs=-1)
 @click.option("--reason", default="", help="Why, for whoever waits for it or asks.")
 @click.option("--wait", is_flag=True, is_eager=True, help="Wait until they have ended.")
-@click.option("--timeout", type=float, callback=check_wait, help=TIMEOUT_HELP)
+@click.option("--within", "timeout", cls=Renamed, formerly="--timeout", metavar="SECONDS",
+              type=float, callback=check_wait, help=TIMEOUT_HELP)  # fmt: skip
 async def cancel(
     session: Session,
     process_ids: tuple[str, ...],
@@ -261,8 +269,9 @@ async def cancel(
 
 
 @process.command("assign")
-@click.option("--timeout", type=click.IntRange(0), default=100, show_default=True,
-              help="Longest wait for one, in seconds.")  # fmt: skip
+@click.option("--within", "timeout", cls=Renamed, formerly="--timeout", metavar="SECONDS",
+              type=click.IntRange(0), default=100, show_default=True,
+              help="Longest wait for one.")  # fmt: skip
 @click.option("--latest", is_flag=True, help="Take the one submitted last, not first.")
 async def assign(session: Session, timeout: int, *, latest: bool) -> Answer[Process]:
     """Take the next process to run and show it. For runtimes."""
@@ -316,8 +325,23 @@ def _in_colony(session: Session, specs: list[ProcessSpec]) -> list[ProcessSpec]:
     return [one if one.conditions.colony_id else in_colony(one, session.colony_id) for one in specs]
 
 
+async def _note_strangers(session: Session, runtime_ids: Iterable[str]) -> None:
+    """Say which of these no runtime of the colony has: it may come, but a slip waits for ever."""
+    for runtime_id in set(runtime_ids) - {ANYBODY}:
+        try:
+            known = await session.read(partial(_runtime, runtime_id))
+        except (Forbidden, NotFound):
+            known = None
+        if known is None or known.colony_id != session.colony_id:
+            output.note(f"note: no runtime of the colony is <{runtime_id}>")
+
+
+async def _runtime(runtime_id: str, hub: Colonies) -> Runtime:
+    return await hub.get_runtime(runtime_id)
+
+
 async def _of_state(state: State, count: int, colony_id: str, hub: Colonies) -> list[Process]:
-    return await hub.get_processes(state, count=count, colony_id=colony_id)
+    return await paged(partial(hub.get_processes, state, colony_id=colony_id), count)
 
 
 async def _end_of(session: Session, process_id: str, patience: Patience) -> Process:

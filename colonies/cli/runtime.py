@@ -48,7 +48,8 @@ async def add(
             raise click.UsageError(f"missing option {flag}")
     hub = session.acting_as("colony")
     runtime_id = session.identity_for("runtime")
-    added = await hub.add_runtime(msgspec.structs.replace(runtime, runtime_id=runtime_id))
+    with answers.naming("runtime", runtime.name):
+        added = await hub.add_runtime(msgspec.structs.replace(runtime, runtime_id=runtime_id))
     if is_approved:
         await hub.approve_runtime(runtime_id)
         added = await hub.get_runtime(runtime_id)

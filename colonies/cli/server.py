@@ -122,7 +122,8 @@ async def reset(session: Session, *, yes: bool) -> None:
 @server.command("stats")
 async def stats(session: Session) -> Answer[Statistics]:
     """Count what is on the hub. For the hub's owner."""
-    return answers.view(await session.acting_as("server").get_statistics())
+    counted = await session.acting_as("server").get_statistics()
+    return answers.view(counted, has_zeros=True)
 
 
 @click.command("dev", cls=Command, settings=DEV)

@@ -163,7 +163,8 @@ class Session:
         try:
             return find_key(self.settings, role)
         except Misconfigured as error:
-            if source := self.sources.get(f"{role}_id"):
+            source, identity = self.sources.get(f"{role}_id"), getattr(self.settings, f"{role}_id")
+            if source and identity in str(error):
                 error.add_note(f"that id is from {source}")
             raise
 

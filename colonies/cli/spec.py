@@ -193,6 +193,8 @@ def _got(value: Any, error: Malformed) -> str:
         except (LookupError, TypeError):
             return ""
     text = json.dumps(value, ensure_ascii=False, default=str)
+    if str(error).endswith(f", got {text}"):
+        return ""  # a null is called by its kind
     shown = text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
     got = f" {shown}" if ", got" in str(error) else f", got {shown}"
     is_bare = "expected str" in str(error) and isinstance(value, bool | int | float)

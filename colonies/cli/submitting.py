@@ -13,11 +13,12 @@ import click
 
 from colonies.cli import answers, output
 from colonies.cli.answers import Answer
-from colonies.cli.command import Session
+from colonies.cli.command import Renamed, Session
 from colonies.cli.status import Status
 from colonies.cli.waiting import Patience, ended, wait_for_all, wait_for_end
 from colonies.core import wire
-from colonies.core.errors import ColoniesError, TooLarge
+from colonies.core.envelope import too_large
+from colonies.core.errors import ColoniesError
 from colonies.core.process import Process, ProcessSpec, State
 from colonies.core.wire import Wire
 
@@ -44,19 +45,30 @@ MOST_IDS = 20
 MOST_FAILURES = 10
 """Of the processes that did not succeed, those whose reasons are said."""
 
-TIMEOUT_HELP = "Longest wait for its end, in seconds (default: no limit)."
+TIMEOUT_HELP = "Longest wait for its end (default: no limit)."
 
 
 def check_wait(ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
     """Refuse a limit of a wait where nobody waits."""
     if value is not None and not ctx.params["wait"]:
-        raise click.UsageError("--timeout is how long to --wait")
+        raise click.UsageError(
+            "--within is how long to --wait; the --timeout of an answer goes before the verb"
+        )
     return value
 
 
 def submit_options(function: F) -> F:
     """Add the options of everything that submits."""
-    timeout = click.option("--timeout", type=float, callback=check_wait, help=TIMEOUT_HELP)
+    timeout = click.option(
+        "--within",
+        "timeout",
+        cls=Renamed,
+        formerly="--timeout",
+        metavar="SECONDS",
+        type=float,
+        callback=check_wait,
+        help=TIMEOUT_HELP,
+    )
     wait = click.option(
         "--wait",
         is_flag=True,
@@ -105,7 +117,7 @@ def check_size(session: Session, spec: Wire) -> None:
     most = session.settings.max_message_bytes
     size = len(b64encode(wire.encode(spec))) + ENVELOPE_BYTES
     if size > most:
-        raise TooLarge(f"a message of {size} bytes is too large: expected at most {most}")
+        raise too_large(size, most)
 
 
 def _rehearsed(specs: Sequence[ProcessSpec]) -> Answer[Any]:

@@ -96,7 +96,11 @@ async def wait_for_all(hub: Colonies, ids: Sequence[str], patience: Patience) ->
 
     try:
         with output.progress("waiting for their ends", len(ids)) as progress:
-            async with asyncio.timeout(patience.left), asyncio.TaskGroup() as tasks:
+            async with (
+                output.while_read(),
+                asyncio.timeout(patience.left),
+                asyncio.TaskGroup() as tasks,
+            ):
                 for _ in range(min(MOST_FOLLOWED, len(ids))):
                     tasks.create_task(follow())
     except* TimeoutError as errors:
@@ -127,7 +131,10 @@ def ended(process: Process) -> Answer[Process]:
 async def meanwhile(
     tell: Callable[[], Awaitable[None]], progress: output.Progress
 ) -> AsyncIterator[None]:
-    """During the block, if somebody looks, tell now and then what is waited for."""
+    """During the block, if somebody looks, tell now and then what is waited for.
+
+    If nobody reads the answer any more, that ends the program.
+    """
 
     async def go_on() -> None:
         pause = FIRST_LOOK
@@ -139,7 +146,8 @@ async def meanwhile(
 
     task = asyncio.ensure_future(go_on())
     try:
-        yield
+        async with output.while_read():
+            yield
     finally:
         task.cancel()
         await asyncio.wait([task])

@@ -12,8 +12,9 @@ import msgspec
 
 from colonies.cli import answers, output
 from colonies.cli.answers import Answer, printable
-from colonies.cli.command import Noun, Session
+from colonies.cli.command import Noun, Renamed, Session
 from colonies.cli.ids import Id, workflows
+from colonies.cli.paging import paged
 from colonies.cli.picture import Row, picture
 from colonies.cli.spec import read_workflow
 from colonies.cli.status import Status
@@ -57,7 +58,8 @@ def workflow() -> None:
 @click.option(
     "--wait", is_flag=True, is_eager=True, help="Wait for its end; exit with 1 unless it ends well."
 )
-@click.option("--timeout", type=float, callback=check_wait, help=TIMEOUT_HELP)
+@click.option("--within", "timeout", cls=Renamed, formerly="--timeout", metavar="SECONDS",
+              type=float, callback=check_wait, help=TIMEOUT_HELP)  # fmt: skip
 async def submit(
     session: Session,
     spec: WorkflowSpec,
@@ -100,7 +102,7 @@ async def get(session: Session, workflow_id: str, *, each: bool) -> Answer[Proce
 
 @workflow.command("ls", is_list=True)
 @click.option("--state", type=click.Choice(list(STATES)), help="Only those (default: all).")
-@click.option("--count", type=click.IntRange(0, 100), default=100, show_default=True,
+@click.option("--count", type=click.IntRange(0), default=100, show_default=True,
               help="At most, of each state.")  # fmt: skip
 async def ls(session: Session, state: str | None, count: int) -> Answer[Sequence[ProcessGraph]]:
     """List workflows, those submitted last first. For the colony's runtimes and its owner."""
@@ -123,7 +125,8 @@ async def ls(session: Session, state: str | None, count: int) -> Answer[Sequence
 
 @workflow.command("wait")
 @click.argument("workflow_id", cls=Id, listing=workflows)
-@click.option("--timeout", type=float, help="Longest wait, in seconds (default: no limit).")
+@click.option("--within", "timeout", cls=Renamed, formerly="--timeout", metavar="SECONDS",
+              type=float, help="Longest wait (default: no limit).")  # fmt: skip
 async def wait(session: Session, workflow_id: str, timeout: float | None) -> Answer[ProcessGraph]:
     """Wait until a workflow has ended. For the colony's runtimes and its owner.
 
@@ -176,7 +179,8 @@ def _arguments(given: list[Any] | dict[str, Any]) -> dict[str, Any]:
 @click.option(
     "--wait", is_flag=True, is_eager=True, help="Wait for its end; exit with 1 unless it ends well."
 )
-@click.option("--timeout", type=float, callback=check_wait, help=TIMEOUT_HELP)
+@click.option("--within", "timeout", cls=Renamed, formerly="--timeout", metavar="SECONDS",
+              type=float, callback=check_wait, help=TIMEOUT_HELP)  # fmt: skip
 async def rescue(
     session: Session,
     workflow_id: str,
@@ -218,7 +222,7 @@ async def rm(session: Session, workflow_id: str, *, is_all: bool, yes: bool) -> 
 
 
 async def _of_state(state: State, count: int, colony_id: str, hub: Colonies) -> list[ProcessGraph]:
-    return await hub.get_process_graphs(state=state, count=count, colony_id=colony_id)
+    return await paged(partial(hub.get_process_graphs, state=state, colony_id=colony_id), count)
 
 
 async def _end_of(hub: Colonies, workflow_id: str, patience: Patience) -> Answer[ProcessGraph]:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ import msgspec
 
 from colonies import settings as all_settings
 from colonies.batch import Batch
+from colonies.client.asking import after_last
 from colonies.client.connection import Connection, Transport
 from colonies.client.cron import Crons
 from colonies.client.function import Functions
@@ -188,15 +189,27 @@ class Colonies(Runtimes, Functions, Workflows, Crons, Generators, Logs):
         )
 
     async def get_processes(
-        self, state: State, *, count: int = 100, colony_id: str = ""
+        self,
+        state: State = State.WAITING,
+        *,
+        count: int = 100,
+        colony_id: str = "",
+        after: Sequence[Process] = (),
+        beginning: str = "",
     ) -> list[Process]:
-        """List at most ``count`` (up to 100) processes of a state."""
+        """List at most ``count`` (up to 100) processes of a state, those ``after`` the ones listed.
+
+        Waiting and running ones come oldest first, ended ones newest first. With a ``beginning`` of
+        ids, four characters or more, it is those of any state, by their ids.
+        """
         return await self._call(
             list[Process],
             "getprocessesmsg",
             colony_id=self._colony(colony_id),
             count=count,
             state=state,
+            beginning=beginning,
+            **after_last(after, lambda one: one.time_of(state)),
         )
 
     async def get_process(self, process_id: str) -> Process:

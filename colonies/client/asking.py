@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import msgspec
@@ -152,3 +154,12 @@ class Asking(Closing):
 
 def _wired(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {wire_name(name): value for name, value in fields.items()}
+
+
+def after_last(had: Sequence[T], time_of: Callable[[T], datetime]) -> dict[str, Any]:
+    """Give the fields that make a list go on after what was had of it, sorted by such times."""
+    if not had:
+        return {}
+    last = time_of(had[-1])
+    same = takewhile(lambda one: time_of(one) == last, reversed(had))
+    return {"from_time": last, "skip": sum(1 for _ in same)}

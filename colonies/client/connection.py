@@ -24,14 +24,13 @@ from colonies.client.insistence import pauses
 from colonies.client.stream import Stream
 from colonies.client.websocket import WebSocket
 from colonies.core import wire
-from colonies.core.envelope import Reply, new_request_id, open_reply, seal
+from colonies.core.envelope import Reply, new_request_id, open_reply, seal, too_large
 from colonies.core.errors import (
     ColoniesError,
     ConnectionLost,
     DeadlineExceeded,
     Failure,
     Misconfigured,
-    TooLarge,
     Unavailable,
 )
 from colonies.core.identity import PrivateKey
@@ -156,7 +155,7 @@ class Connection(Closing):
 
     def _checked(self, frame: bytes) -> bytes:
         if len(frame) > self._settings.max_message_bytes:
-            raise TooLarge(f"expected at most {self._settings.max_message_bytes} bytes")
+            raise too_large(len(frame), self._settings.max_message_bytes)
         return frame
 
     async def _exchange(self, id_: str, frame: bytes) -> Reply:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 import msgspec
 
-from colonies.client.asking import Asking
+from colonies.client.asking import Asking, after_last
 from colonies.core.process import Process, ProcessSpec, State
 from colonies.core.process_graph import ProcessGraph
 from colonies.core.workflow import Edit, WorkflowSpec
@@ -111,13 +112,25 @@ class Workflows(Asking):
         )
 
     async def get_process_graphs(
-        self, *, state: State = State.WAITING, count: int = 100, colony_id: str = ""
+        self,
+        *,
+        state: State = State.WAITING,
+        count: int = 100,
+        colony_id: str = "",
+        after: Sequence[ProcessGraph] = (),
+        beginning: str = "",
     ) -> list[ProcessGraph]:
-        """List graphs in one state, at most 100, those submitted last first."""
+        """List graphs in one state, at most 100, those ``after`` the ones listed.
+
+        Those submitted last come first. With a ``beginning`` of ids, four characters or more, it is
+        those of any state, by their ids.
+        """
         return await self._call(
             list[ProcessGraph],
             "getprocessgraphsmsg",
             colony_id=self._colony(colony_id),
             count=count,
             state=state,
+            beginning=beginning,
+            **after_last(after, attrgetter("submission_time")),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from colonies.core.identity import sha3
+from colonies.core.digest import sha3
 from colonies.core.wire import Int32, Wire
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from colonies.core.digest import sha3
 from colonies.core.errors import Malformed
-from colonies.core.identity import sha3
 from colonies.core.schedule import Every, Schedule, parse
 from colonies.core.wire import ZERO_TIME, Int32, Label, Time, Wire
 

@@ -10,13 +10,15 @@ import binascii
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
 from secrets import token_bytes
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
 from colonies.core import wire
-from colonies.core.errors import Failure, FailureMessage, Malformed, failure_from
-from colonies.core.identity import PrivateKey
+from colonies.core.errors import Failure, FailureMessage, Malformed, TooLarge, failure_from
+
+if TYPE_CHECKING:
+    from colonies.core.identity import PrivateKey
 
 MAX_ID_LENGTH = 64
 
@@ -101,6 +103,12 @@ def unpack(payload: str) -> bytes:
         return binascii.a2b_base64(payload, strict_mode=True)
     except ValueError as error:
         raise Malformed("payload: expected base64 with padding", field="payload") from error
+
+
+def too_large(size: int, most: int) -> TooLarge:
+    """Give what refuses a message of so many bytes before it is sent."""
+    limit = f"expected at most {most} bytes, max_message_bytes here and at the hub"
+    return TooLarge(f"a message of {size} bytes is too large: {limit}")
 
 
 def error_reply(failure: Failure, id_: str | msgspec.UnsetType = msgspec.UNSET) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from colonies.core.process import Process, State
+from colonies.core.process import USUAL_LEASE, Process, State
 from colonies.core.wire import Wire
 
 
@@ -44,6 +44,9 @@ class Explanation(Wire):
 MOST_PARENTS = 10
 """Parents that are named; of more, the first."""
 
+OVERDUE = 0.5
+"""The share of a lease that is left when its renewal is late: runtimes renew at a third of it."""
+
 MOST_AHEAD = 1000
 """Processes ahead of one in the queue that are counted; more are "more than"."""
 
@@ -74,10 +77,13 @@ def _why_running(process: Process, standing: Standing) -> Iterator[str]:
     if process.is_cancelling:
         reason = f": {process.cancel_reason}" if process.cancel_reason else ""
         yield f"cancelled by {process.cancelled_by}{reason}; its runtime is stopping it"
-    elif standing.lease_left > 0:
+        return
+    lease = process.spec.lease or USUAL_LEASE
+    if 0 < standing.lease_left < lease * OVERDUE:
+        silent = f"it has not been heard from for {lease - standing.lease_left:.0f} s"
         left = process.spec.max_retries < 0 or process.retries < process.spec.max_retries
         then = "next retry" if left else "no retry is left: it fails"
-        yield f"unless the runtime is heard from, {then} in {standing.lease_left:.0f} s"
+        yield f"{silent}; unless it is, {then} in {standing.lease_left:.0f} s"
 
 
 def _why_waiting(process: Process, standing: Standing) -> Iterator[str]:

@@ -12,17 +12,15 @@ from hashlib import sha3_256
 
 import coincurve
 
+from colonies.core.digest import sha3
 from colonies.core.errors import BadSignature, Malformed
+
+__all__ = ["PrivateKey", "id_of", "recover", "sha3"]
 
 _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _HALF_ORDER = bytes.fromhex(f"{_ORDER // 2:064x}")
 _SIGNATURE = re.compile(r"[0-9a-f]{128}0[01]", re.ASCII)
 _PRIVATE_KEY = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
-
-
-def sha3(text: str | bytes) -> str:
-    """Give the SHA3-256 (FIPS 202) of a text as 64 lower-case hex characters."""
-    return sha3_256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
 def id_of(public_key: coincurve.PublicKey) -> str:

@@ -17,6 +17,7 @@ SUCCESS, FAILED and CANCELLED are final. The moves are single statements in ``se
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from enum import IntEnum
 from itertools import islice
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from uuid import uuid4
 import msgspec
 
 from colonies.core.attribute import Attribute, AttributeKind, attribute_id
-from colonies.core.identity import sha3
+from colonies.core.digest import sha3
 from colonies.core.runtime import Runtime
 from colonies.core.wire import ZERO_TIME, Int32, Label, Time, Wire
 
@@ -185,6 +186,12 @@ class Process(Wire):
         """How far it has come."""
         return progress(self.attempt, self.state, is_cancelling=self.is_cancelling)
 
+    def time_of(self, state: State) -> datetime:
+        """Give the time by which the processes of a state are listed."""
+        if state.is_final:
+            return self.end_time
+        return self.start_time if state is State.RUNNING else self.submission_time
+
     def as_submitted(self) -> Process:
         """Give it as it was before its first attempt."""
         return msgspec.structs.replace(
@@ -260,8 +267,14 @@ def encode_argument(value: Any) -> str:
 
 
 def decode_argument(text: str) -> Any:
-    """Read an argument or output: JSON if it is JSON, else the text itself."""
+    """Read an argument or output: JSON if it is JSON, else the text itself.
+
+    As on the wire, half of a surrogate pair is no JSON.
+    """
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return text
+    return value

@@ -7,7 +7,7 @@ a value may be missing (v1 clients send one for every empty list) and means the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform
@@ -23,11 +23,17 @@ Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Label = Annotated[str, msgspec.Meta(max_length=256)]
 """A name that is looked up by: short enough for an index."""
 
+Beginning = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{4,64})?\Z")]
+"""What ids begin with: four characters or more, or nothing."""
+
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 """An aware time; on the wire RFC 3339."""
 
 ZERO_TIME = datetime(1, 1, 1, tzinfo=UTC)
 """What stands for "not yet": Go's zero time, as v1 clients expect it."""
+
+LAST_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+"""After everything."""
 
 T = TypeVar("T")
 
@@ -58,15 +64,20 @@ class Wire(msgspec.Struct, frozen=True, gc=False, rename=wire_name):
 
 
 def encode(value: Any) -> bytes:
-    """Give the JSON of a Struct or of plain values."""
-    return msgspec.json.encode(value)
+    """Give the JSON of a Struct or of plain values; raise Malformed for text that is no UTF-8."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError as error:
+        _refuse(_is_no_utf8, "text that UTF-8 can write", msgspec.to_builtins(value), "")
+        raise Malformed("expected text that UTF-8 can write") from error
 
 
 def decode(raw: bytes | str, kind: type[T]) -> T:
     """Read JSON into ``kind``; raise Malformed with the path of the fault."""
     try:
         if _NUL_ESCAPE in _bytes(raw):
-            _refuse_nul(msgspec.json.decode(raw), "")
+            # The one character that PostgreSQL cannot keep.
+            _refuse(_has_nul, "text without NUL", msgspec.json.decode(raw), "")
         return _decode(raw, kind)
     except msgspec.ValidationError as error:
         raise _malformed(error, kind) from error
@@ -105,17 +116,30 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def _refuse_nul(value: Any, path: str) -> None:
-    """Refuse the one character that PostgreSQL cannot keep."""
-    if isinstance(value, str) and "\0" in value:
-        raise Malformed(f"{path or 'payload'}: expected text without NUL", field=path)
+def _has_nul(text: str) -> bool:
+    return "\0" in text
+
+
+def _is_no_utf8(text: str) -> bool:
+    """Whether there is half of a surrogate pair in it, as Python's own reader of JSON takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _refuse(is_wrong: Callable[[str], bool], expected: str, value: Any, path: str) -> None:
+    """Refuse plain values with a text that is wrong, by its path."""
+    if isinstance(value, str) and is_wrong(value):
+        raise Malformed(f"{path or 'payload'}: expected {expected}", field=path)
     if isinstance(value, dict):
         for key, item in value.items():
-            _refuse_nul(key, path)
-            _refuse_nul(item, f"{path}.{key}".lstrip("."))
+            _refuse(is_wrong, expected, key, path)
+            _refuse(is_wrong, expected, item, f"{path}.{key}".lstrip("."))
     if isinstance(value, list):
         for index, item in enumerate(value):
-            _refuse_nul(item, f"{path}[{index}]")
+            _refuse(is_wrong, expected, item, f"{path}[{index}]")
 
 
 def _malformed(error: msgspec.ValidationError, kind: Any) -> Malformed:

@@ -19,8 +19,8 @@ from enum import StrEnum
 import msgspec
 
 from colonies.core import wire
+from colonies.core.digest import sha3
 from colonies.core.errors import Malformed
-from colonies.core.identity import sha3
 from colonies.core.process import ProcessSpec
 from colonies.core.wire import Wire
 

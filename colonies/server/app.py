@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -258,8 +259,7 @@ class Server:
 
 def bind(settings: Settings) -> socket.socket:
     """Take the port, for whoever will listen there; raise Misconfigured when that cannot be."""
-    if bool(settings.tls_cert) != bool(settings.tls_key):
-        raise Misconfigured("TLS needs both --tls-cert and --tls-key")
+    _check_certificate(settings)
     family = socket.AF_INET6 if ":" in settings.bind else socket.AF_INET
     place = f"{settings.bind} port {settings.server_port}"
     if not 0 <= settings.server_port <= MAX_PORT:
@@ -277,6 +277,26 @@ def bind(settings: Settings) -> socket.socket:
         listener.close()
         raise Misconfigured(f"cannot listen on {place}: {error}") from error
     return listener
+
+
+def _check_certificate(settings: Settings) -> None:
+    """Raise Misconfigured, which names the file, for a certificate that cannot be used."""
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise Misconfigured("TLS needs both --tls-cert and --tls-key")
+    if not settings.tls_cert:
+        return
+    files = (("--tls-cert", settings.tls_cert), ("--tls-key", settings.tls_key))
+    for flag, file in files:
+        try:
+            Path(file).read_bytes()
+        except OSError as error:
+            raise Misconfigured(f"{flag} {file}: {error.strerror}") from error
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except ssl.SSLError as error:
+        both = ", ".join(" ".join(one) for one in files)
+        wanted = "expected a certificate and its key in PEM"
+        raise Misconfigured(f"{both}: {wanted} ({error.reason or error})") from error
 
 
 def listen(listener: socket.socket) -> None:

@@ -8,9 +8,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from colonies.cli import cli
+from colonies.cli import HELPS, cli
 from colonies.cli.command import CLIENT
 from colonies.cli.status import MEANINGS
+from colonies.core.log import Append, NewEntry
 from colonies.settings import SETTINGS, flag_of
 from colonies.version import __version__
 from tests.cli.conftest import Shell, stop
@@ -56,6 +57,10 @@ SILENT = {
 }  # fmt: skip
 
 
+HEAVY = "asyncio coincurve websockets structlog rich Crypto tomllib"
+"""What takes long to import, and help has no use for."""
+
+
 def help_of(*path: str) -> str:
     ran = CliRunner().invoke(cli, [*path, "--help"], terminal_width=200, prog_name="colonies")
     assert ran.exit_code == 0
@@ -87,8 +92,13 @@ def test_settings_are_in_the_help_with_flag_meaning_and_variable(path):
 @pytest.mark.parametrize(
     ("words", "unwanted"),
     [
-        ("--help", "colonies.client websockets structlog rich Crypto"),
-        ("process --help", "colonies.client colonies.cli.server structlog rich Crypto"),
+        ("--version", f"colonies.client {HEAVY}"),
+        ("--help", f"colonies.client colonies.cli.process colonies.cli.server {HEAVY}"),
+        ("process --help", "colonies.client colonies.cli.server coincurve structlog rich Crypto"),
+        (
+            f"process run f --type t --dry-run --colonyid {'a' * 64}",
+            "coincurve websockets structlog",
+        ),
         ("key ls", "colonies.client.api websockets structlog rich Crypto"),
         ("server status --port 1", "colonies.server structlog rich Crypto"),
     ],
@@ -102,6 +112,28 @@ async def test_a_command_imports_no_more_than_it_needs(bare, words, unwanted):
     async with bare.started(*words.split(), argv=(sys.executable, "-c", asked)) as process:
         _, err = await process.communicate()
     assert set() == set(unwanted.split()) & set(err.decode().split())
+
+
+@pytest.mark.parametrize(
+    ("path", "flag"),
+    [
+        (("process", "run"), "--within SECONDS"),
+        (("process", "wait"), "--within SECONDS"),
+        (("process", "assign"), "--within SECONDS"),
+        (("workflow", "rescue"), "--within SECONDS"),
+        (("generator", "add"), "--after SECONDS"),
+    ],
+    ids=str,
+)
+def test_a_timeout_is_nothing_but_that_of_an_answer(path, flag):
+    assert flag in help_of(*path)
+    assert "--timeout" not in help_of(*path)
+    assert any("--timeout" in one.opts for one in COMMANDS[path].params)
+
+
+def test_what_is_listed_of_a_noun_is_what_it_says_itself():
+    for name, command in children(cli).items():
+        assert command.get_short_help_str(78) == HELPS[name]
 
 
 def test_the_help_explains_exit_codes():
@@ -194,6 +226,8 @@ async def test_a_key_that_is_not_here_is_named(shell, people):
     line = await foreign.refuses("process", "run", "f", "--type", "t", status=2)
     assert f"no key of runtime <{people.stranger.id}>" in line
     assert line.endswith("; that id is from COLONIES_RUNTIMEID")
+    line = await foreign.having(COLONIES_RUNTIMEPRVKEY="no key").refuses("process", "ls", status=2)
+    assert "that id is from" not in line
 
 
 @pytest.mark.parametrize(
@@ -275,6 +309,35 @@ async def test_nobody_reading_is_quiet(shell):
     assert (process.returncode, err) == (141, b"")
 
 
+@pytest.mark.parametrize(
+    ("reader", "words"),
+    [
+        ("head -1", "process ls --watch=0.5"),
+        ("head -1", "process logs {} --follow"),
+        ("true", "process wait {}"),
+        ("true", "process run f --type t --wait"),
+        ("true", "process run f --type t --wait --count 3"),
+    ],
+)
+async def test_nobody_reading_ends_what_waits(shell, member, reader, words):
+    submitted = await member.submit("f", runtime_type="cli")
+    running = await member.assign_process()
+    entry = NewEntry(stream="stdout", offset=0, size=2, text="a\n")
+    append = Append(
+        process_id=running.process_id,
+        attempt_token=running.attempt_token,
+        number=1,
+        entries=[entry],
+    )
+    await member.add_logs([append])
+    line = f'set -o pipefail; "$@" | {reader}'
+    argv = ("bash", "-c", line, "bash", sys.executable, "-m", "colonies.cli")
+    async with asyncio.timeout(60):
+        async with shell.started(*words.format(submitted.id).split(), argv=argv) as process:
+            _, err = await process.communicate()
+    assert (process.returncode, b"error" in err) == (141, False)
+
+
 async def test_words_that_are_no_text_are_refused(shell):
     argv = ("bash", "-c", """exec "$@" $'\\xff'""", "bash", sys.executable, "-m", "colonies.cli")
     async with shell.started("process", "get", argv=argv) as process:
@@ -282,6 +345,17 @@ async def test_words_that_are_no_text_are_refused(shell):
     assert process.returncode == 2
     assert b"expected UTF-8" in err
     assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+async def test_a_warning_is_said_as_all_else_unless_events_are_asked_for(bare, verbose):
+    warned = f"""if True:
+        import logging, colonies.logs
+        colonies.logs.configure(verbose={verbose}, quiet=True)
+        logging.getLogger("colonies.client").warning("lost %s", "the hub")"""
+    async with bare.started(argv=(sys.executable, "-c", warned)) as process:
+        _, said = await process.communicate()
+    assert said.startswith(b"{") if verbose else said == b"warning: lost the hub\n"
 
 
 async def test_clients_log_nothing_unless_asked(shell):

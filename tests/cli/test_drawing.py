@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from colonies.cli.drawing import age
+from colonies.core.colony import Statistics
 from colonies.core.process import Conditions, ProcessSpec, State
 from colonies.core.wire import ZERO_TIME
 from colonies.core.workflow import WorkflowSpec
@@ -39,8 +40,15 @@ async def test_a_table_fits_the_terminal(shell, member, columns):
     lines = screen.splitlines()
     assert max(map(len, lines)) <= columns
     assert lines[-1].startswith(f"{submitted.id[:12]}  running  f")
+    assert "s ago" not in lines[-1]
     assert "\\x1b[2J" in lines[-1]
     assert terminal.status == 0
+
+
+async def test_an_age_is_said_in_words_where_there_is_room(shell, member):
+    await member.submit("f", "hello", runtime_type="cli")
+    async with at_terminal(shell, "process", "ls") as terminal:
+        assert "s ago" in await terminal.rest()
 
 
 @pytest.mark.parametrize("columns", [40, 55])
@@ -53,6 +61,40 @@ async def test_a_narrow_table_cuts_no_state(shell, member, columns):
         screen = await terminal.rest()
     assert max(map(len, screen.splitlines())) <= columns
     assert [state in screen for state in ("running", "cancelled")] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("columns", "headings"),
+    [
+        (60, "PROCESS STATE FUNC ARGS TYPE SUBMISSION"),
+        (40, "PROCESS STATE FUNC ARGS"),
+        (24, "PROCESS STATE"),
+    ],
+)
+async def test_a_narrow_table_leaves_out_what_counts_least(shell, member, columns, headings):
+    await member.submit("function", "an argument that is long", runtime_type="kubernetes")
+    async with at_terminal(shell, "process", "ls", columns=columns) as terminal:
+        lines = (await terminal.rest()).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert lines[-2].split() == headings.split()
+    for word in ("functi", "an arg", "kubern")[: len(headings.split()) - 2]:
+        assert word[:5] in lines[-1]
+
+
+@pytest.mark.parametrize("columns", [30, 60])
+async def test_a_narrow_table_cuts_no_name_to_nothing(shell, people, columns):
+    async with at_terminal(shell, "runtime", "ls", columns=columns) as terminal:
+        lines = (await terminal.rest()).splitlines()
+    assert max(map(len, lines)) <= columns
+    mine = next(line for line in lines if line.startswith(people.runtime.id[:12]))
+    assert "  runti" in mine
+
+
+async def test_a_count_of_nothing_is_shown(shell):
+    async with at_terminal(shell, "colony", "stats") as terminal:
+        lines = (await terminal.rest()).splitlines()
+    assert len(lines) == len(Statistics.__struct_fields__)
+    assert {line.split()[-1] for line in lines} >= {"0"}
 
 
 async def test_ids_are_cut_in_what_is_said_of_them_too(shell, member):

@@ -9,7 +9,7 @@ ADD = ("generator", "add", "--spec", "-", "--name", "words")
 
 
 async def test_a_generator_is_added_packed_shown_and_removed(shell, member, server):
-    added = (await shell(*ADD, "--trigger", "9", "--timeout", "60", stdin=SPEC)).out.strip()
+    added = (await shell(*ADD, "--trigger", "9", "--after", "60", stdin=SPEC)).out.strip()
     generator = await member.get_generator(added)
     assert (generator.name, generator.trigger, generator.timeout) == ("words", 9, 60)
     assert (await shell("generator", "resolve", "words")).out.strip() == added
@@ -43,3 +43,9 @@ async def test_a_generator_is_added_packed_shown_and_removed(shell, member, serv
 )
 async def test_wrong_usage_is_explained(shell, words, expected):
     assert expected in (await shell(*words, status=2, stdin=SPEC)).err
+
+
+async def test_a_name_that_is_taken_is_told(shell):
+    await shell(*ADD, "--trigger", "9", stdin=SPEC)
+    line = await shell.refuses(*ADD, "--trigger", "9", stdin=SPEC, status=6)
+    assert line == f"there already is a generator {ADD[ADD.index('--name') + 1]!r} in the colony"

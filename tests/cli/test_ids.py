@@ -14,14 +14,14 @@ async def test_the_beginning_of_an_id_is_enough(shell, member):
     assert ran.answer["processid"] == submitted.id
     await shell("process", "cancel", submitted.id[:12])
     assert (await member.get_process(submitted.id)).state is State.CANCELLED
-    line = await shell.refuses("process", "get", submitted.id[:3], status=4)
+    line = await shell.refuses("process", "get", submitted.id[:3], status=2)
     assert line == f"{submitted.id[:3]!r} is too short: give 4 characters of an id or more"
 
 
 async def test_a_beginning_of_several_is_refused(settings):
     twins = [Thing(f"abcd{digit}" + "0" * 59, name) for digit, name in ((1, "a"), (2, "b"))]
 
-    async def listing(session):
+    async def listing(session, beginning=""):
         return twins
 
     session = Session(settings, {}, {})
@@ -64,3 +64,28 @@ async def test_a_shell_completes_commands_states_and_ids(shell, member, server):
     assert await completed("process", "cancel", submitted.id[:3]) == [submitted.id]
     assert await completed("--port", "1", "process", "get", submitted.id[:3]) == []
     assert "psw" not in await completed("process", "p")
+
+
+async def test_an_option_takes_names_and_beginnings_too(shell, member, people):
+    runtimes = (await shell("runtime", "ls", "--json")).answer
+    mine = next(one for one in runtimes if one["runtimeid"] == people.runtime.id)
+    for text in (mine["name"], people.runtime.id[:10], people.runtime.id):
+        ran = await shell("process", "run", "f", "--only", text, "--json")
+        assert ran.answer["spec"]["conditions"]["runtimeids"] == [people.runtime.id]
+        assert ran.err == ""
+    process = await member.assign_process()
+    words = ("attribute", "add", "--processid", process.process_id[:8], "--key", "k")
+    await shell(*words, "--value", "v")
+    assert (await member.get_process(process.process_id)).attributes[-1].key == "k"
+
+
+async def test_an_option_that_names_nothing_is_refused(shell, people):
+    run = ("process", "run", "f", "--only")
+    expected = "--only: 'nobody' is not a name or the beginning of an id here"
+    assert await shell.refuses(*run, "nobody", status=4) == expected
+    ran = await shell(*run, "e" * 64)
+    assert ran.err == f"note: no runtime of the colony is <{'e' * 64}>\n"
+    assert "nobody" in (await shell(*run, "nobody", "--dry-run")).out
+    words = ("attribute", "add", "--key", "k", "--value", "v", "--processid")
+    line = await shell.refuses(*words, "beef", status=4)
+    assert line == "--processid: 'beef' is not the beginning of an id here"

@@ -13,9 +13,10 @@ async def test_a_new_key_is_kept_and_only_its_id_is_printed(bare, keychain):
 
 async def test_a_named_key_is_made_once(bare):
     first = await bare("key", "new", "--name", "laptop")
-    assert (await bare("key", "new", "--name", "laptop", "--json")).answer == {
-        "id": first.out.strip()
-    }
+    again = await bare("key", "new", "--name", "laptop", "--json")
+    assert again.answer == {"id": first.out.strip()}
+    notes = ["", "note: laptop has a key already, which is given again\n"]
+    assert [one.err for one in (first, again)] == notes
 
 
 async def test_a_key_is_imported_from_stdin_and_never_shown(bare, keychain):

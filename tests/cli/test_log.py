@@ -49,7 +49,10 @@ async def test_what_was_said_is_printed_as_it_was(shell, process, say):
     logs = partial(shell, "process", "logs", process.process_id)
     assert (await logs()).out == "one\nbad\n\x1b[31mred\x1b[0m ö"
     assert (await logs("--stream", "stderr")).out == "bad\n"
-    assert (await logs("--attempt", "2")).out == ""
+    for words in (("--attempt", "2"), ("--stream", "nosuch"), ("--stream", "x", "--tail", "2")):
+        missed = await logs(*words)
+        assert missed.out == ""
+        assert missed.err == "note: nothing of that, but stderr, stdout of attempt 1\n"
     assert (await logs("--tail", "1")).out == "\x1b[31mred\x1b[0m ö"
     assert (await logs("--tail", "2", "--stream", "stdout")).out == "one\n\x1b[31mred\x1b[0m ö"
     assert (await logs("--tail", "0")).out == ""

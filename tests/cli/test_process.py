@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from colonies.core.process import ZERO_TIME, State
+from colonies.core.process import ZERO_TIME, Conditions, ProcessSpec, State
 from tests.cli.conftest import stop
 from tests.server.doors import until
 from tests.server.leases import listeners
@@ -36,10 +36,10 @@ async def test_a_submitted_call_is_json_if_wanted(shell):
     [
         (("run", "f"), "give --type or --only"),
         (("run", "f", "--only", "*"), "give --type or --only"),
-        (("ls", "--count", "101"), "0<=x<=100"),
+        (("ls", "--count", "-1"), "x>=0"),
         (("run", "f", "--type", "t", "--kwarg", "novalue"), "KEY=VALUE"),
-        (("run", "f", "--type", "t", "--timeout", "1"), "--timeout is how long to --wait"),
-        (("cancel", "x", "--timeout", "1"), "--timeout is how long to --wait"),
+        (("run", "f", "--type", "t", "--timeout", "1"), "--within is how long to --wait"),
+        (("cancel", "x", "--timeout", "1"), "--within is how long to --wait"),
         (("cancel",), "missing argument 'ID...'"),
         (("rm",), "give the ID of one process, or --all"),
         (("submit", "--spec", "/nowhere.json"), "No such file"),
@@ -60,7 +60,7 @@ async def test_waiting_gives_the_output_and_nothing_else(shell, member):
 
 async def test_a_failed_process_gives_its_errors_and_exit_code_1(shell, member):
     async with asyncio.TaskGroup() as tasks:
-        words = ("process", "run", "f", "--type", "cli", "--wait", "--timeout", "60")
+        words = ("process", "run", "f", "--type", "cli", "--wait", "--within", "60")
         running = tasks.create_task(shell(*words, status=1))
         process = await member.assign_process(timeout=30)
         await member.close_failed(process.process_id, ["it broke", "badly"])
@@ -163,7 +163,7 @@ async def test_work_is_done_by_hand(shell, member):
     first = await member.submit("f", runtime_type="cli")
     second = await member.submit("f", runtime_type="cli")
     assert ["processid", first.id] in (await shell("process", "assign")).rows
-    ran = await shell("process", "assign", "--latest", "--timeout", "0", "--json")
+    ran = await shell("process", "assign", "--latest", "--within", "0", "--json")
     assert ran.answer["processid"] == second.id
 
     assert (await shell("process", "close", first.id, "--out", "1", "--out", "b c")).out == ""
@@ -176,7 +176,7 @@ async def test_work_is_done_by_hand(shell, member):
 
 async def test_waiting_has_an_end(shell, member):
     submitted = await member.submit("f", runtime_type="nobody")
-    words = ("process", "wait", submitted.id, "--timeout", "0.1")
+    words = ("process", "wait", submitted.id, "--within", "0.1")
     line = await shell.refuses(*words, status=124)
     unended = f"process <{submitted.id}> has not ended after 0.1 s, still"
     assert line == f"{unended} waiting: no approved runtime of type nobody"
@@ -184,21 +184,22 @@ async def test_waiting_has_an_end(shell, member):
 
 
 async def test_waiting_in_vain_says_why(shell, member, people):
-    words = ("--wait", "--timeout", "0.1")
+    words = ("--wait", "--within", "0.1")
     run = ("process", "run", "f", "--only", people.stranger.id)
-    line = await shell.refuses(*run, *words, status=124)
+    note, line = (await shell(*run, *words, status=124)).err.splitlines()
+    assert note == f"note: no runtime of the colony is <{people.stranger.id}>"
     nobody = "none of the runtimes that it is for is an approved runtime of the colony"
     assert line.endswith(f"has not ended after 0.1 s, still waiting: {nobody}")
     await member.submit("f", runtime_type="cli")
     process = await member.assign_process()
-    words = ("process", "wait", process.process_id, "--timeout", "0.1")
+    words = ("process", "wait", process.process_id, "--within", "0.1")
     line = await shell.refuses(*words, status=124)
     assert line.endswith(f"still running: runtime {people.runtime.id} is running it, attempt 1")
 
 
 async def test_waiting_has_an_end_where_the_hub_is_silent(shell, silent):
     port, _ = silent
-    words = ("process", "wait", "x", "--timeout", "0.1", "--port", str(port))
+    words = ("process", "wait", "x", "--within", "0.1", "--port", str(port))
     line = await shell.refuses(*words, status=124)
     assert line == "process <x> has not ended after 0.1 s, and the hub does not say why"
 
@@ -280,7 +281,7 @@ async def test_several_cancellations_are_followed_at_once(shell, member, people)
 async def test_a_cancellation_that_takes_long_says_so(shell, member, people):
     submitted = await member.submit("f", runtime_type="cli")
     await member.assign_process()
-    ran = await shell("process", "cancel", submitted.id, "--wait", "--timeout", "0.1", status=124)
+    ran = await shell("process", "cancel", submitted.id, "--wait", "--within", "0.1", status=124)
     _, line = ran.err.splitlines()
     assert ran.out == ""
     assert line.endswith(f"cancelled by {people.runtime.id}; its runtime is stopping it")
@@ -384,3 +385,13 @@ async def test_all_processes_are_deleted_only_on_a_yes(shell, member):
     await member.submit("f", runtime_type="cli")
     await shell("process", "rm", "--all", "--yes")
     assert await member.get_processes(State.WAITING) == []
+
+
+async def test_many_are_listed_and_any_of_them_is_found(shell, member, colony):
+    spec = ProcessSpec(func="f", conditions=Conditions(colony_id=colony, runtime_type="cli"))
+    ids = await member.submit_processes([spec] * 250)
+    listed = (await shell("process", "ls", "--count", "250", "--json")).answer
+    assert {one["processid"] for one in listed} == set(ids)
+    assert len((await shell("process", "ls", "--count", "101", "--json")).answer) == 101
+    last = listed[-1]["processid"]
+    assert (await shell("process", "get", last[:12], "--json")).answer["processid"] == last

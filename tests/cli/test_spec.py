@@ -88,7 +88,13 @@ def test_a_spec_is_the_same_in_every_format(name, content):
         ("a.toml", b"conditions.men = 1", "conditions.men: there is no such field, did you mean"),
         ("a.toml", b'[conditions]\nmem = "8G"', 'conditions.mem: expected int, got str "8G"'),
         ("a.toml", b"priority = 1.5", "priority: expected int, got float 1.5"),
-        ("a.json", b"a: 1", "expected JSON"),
+        ("a.json", b"a: 1", "expected JSON: expecting value (at column 1)"),
+        ("a.json", b'{"a": 1\n 2}', "expected JSON: expecting ',' delimiter (at line 2, column 2)"),
+        ("a.json", b'{"func": "f', "expected JSON: unterminated string starting at (at column 10"),
+        ("a.json", b'{"func": "\xff"}', "expected UTF-8, but byte 10 is none"),
+        ("a.json", b'{"args": [null, "\\ud800"]}', "args[1]: expected text that UTF-8 can write"),
+        ("a.json", b'{"env": {"\\udfff": "1"}}', "env: expected text that UTF-8 can write"),
+        ("a.yaml", b'args: ["\\ud800"]', "args[0]: expected text that UTF-8 can write"),
         ("a.json", b'{"func": "a\\u0000"}', "func: expected text without NUL"),
         ("a.json", b'{"env": {"a": "1", "b": "2", "a": "3"}}', "env.a: expected once, it is there"),
         ("-", b'{"func": "f", "func": "f"}', "func: expected once"),
@@ -174,3 +180,18 @@ def test_aliases_in_moderation_are_fine():
     text = b"processspecs: [{name: a, func: f, args: &x [y]}, {name: b, func: f, args: *x}]"
     a, b = read_workflow(None, None, named("it.yaml", text)).process_specs
     assert a.args == b.args == ["y"]
+
+
+@pytest.mark.parametrize("content", [b"[null]", b'{"priority": null, "kwargs": {"a": [1]}}'])
+def test_what_was_got_is_said_once(content):
+    with pytest.raises(Malformed) as caught:
+        read_file(named("a.json", content), list[str] if content[:1] == b"[" else ProcessSpec)
+    assert "null null" not in str(caught.value)
+
+
+async def test_a_spec_that_is_no_utf8_is_refused_in_one_line(bare, tmp_path):
+    file = tmp_path / "spec.json"
+    file.write_text('{"func": "f", "args": ["\\ud800"], "conditions": {"runtimetype": "t"}}')
+    words = ("process", "submit", "--dry-run", "--colonyid", "a" * 64, "--spec", str(file))
+    line = await bare.refuses(*words, status=2)
+    assert line == f'{file}: args[0]: expected text that UTF-8 can write, got "\\ud800"'

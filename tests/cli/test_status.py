@@ -56,7 +56,7 @@ async def test_every_exit_code_is_that_of_a_command(shell, member, people, keych
         Status.NOT_FOUND: "process get nonsense",
         Status.UNREACHABLE: "process ls --port 1",
         Status.CONFLICT: f"process cancel {failed.id}",
-        Status.TIMED_OUT: "process run f --type nobody --wait --timeout 0.1",
+        Status.TIMED_OUT: "process run f --type nobody --wait --within 0.1",
     }
     assert words.keys() == MEANINGS.keys()
     for status, asked in words.items():

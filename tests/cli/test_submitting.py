@@ -94,7 +94,7 @@ async def test_where_it_ends_too_soon_it_is_said_how_far_it_came(shell, member):
 async def test_all_are_waited_for_and_those_that_failed_are_named(shell, member, jobs):
     file = jobs(*({**ONE, "args": [str(number)]} for number in range(3)))
     async with asyncio.TaskGroup() as tasks:
-        words = ("process", "submit", "--from", file, "--wait", "--timeout", "60")
+        words = ("process", "submit", "--from", file, "--wait", "--within", "60")
         running = tasks.create_task(shell(*words, status=1))
         held = [await member.assign_process(timeout=30) for _ in range(3)]
         for process in reversed(held):
@@ -112,7 +112,7 @@ async def test_all_are_waited_for_and_those_that_failed_are_named(shell, member,
 
 
 async def test_waiting_for_all_has_an_end(shell, jobs):
-    words = ("process", "submit", "--from", jobs(ONE, ONE), "--wait", "--timeout", "0.5")
+    words = ("process", "submit", "--from", jobs(ONE, ONE), "--wait", "--within", "0.5")
     ran = await shell(*words, status=124)
     _, advice, line = ran.err.splitlines()
     assert advice.endswith("xargs colonies process cancel")

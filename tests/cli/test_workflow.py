@@ -69,7 +69,9 @@ async def test_a_dry_run_says_what_would_be_too_large(shell, tmp_path):
     spec.write_text(json.dumps(large))
     words = ("process", "submit", "--spec", str(spec))
     said = [await shell.refuses(*words, *more, status=2) for more in ((), ("--dry-run",))]
-    assert ["1048576" in one for one in said] == [True, True]
+    limit = "is too large: expected at most 1048576 bytes, max_message_bytes here and at the hub"
+    assert [limit in one for one in said] == [True, True]
+    assert [one.startswith("a message of 10") for one in said] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ async def test_who_looks_sees_how_far_it_is_and_what_holds_it_up(shell, start):
 async def test_time_runs_out(shell, start):
     graph = await start(a="", b="", c="a", d="b c", e="a")
     await graph.take("a")
-    said = await shell.refuses("workflow", "wait", graph.id, "--timeout", "0.5", status=124)
+    said = await shell.refuses("workflow", "wait", graph.id, "--within", "0.5", status=124)
     unended, reasons = said.split("; ", 1)
     assert unended.endswith("has not ended after 0.5 s: 0 of 5 successful")
     assert reasons.startswith("a is running: ")

@@ -164,12 +164,17 @@ class TestRunning:
         ],
     )
     def test_with_one_what_comes_after_it(self, max_retries, retries, then):
-        spec = replace(RUNNING.spec, max_retries=max_retries)
+        spec = replace(RUNNING.spec, max_retries=max_retries, lease=60)
         process = replace(RUNNING, spec=spec, retries=retries)
         assert reasons(process, lease_left=17.4) == [
             RUNS,
-            f"unless the runtime is heard from, {then} in 17 s",
+            f"it has not been heard from for 43 s; unless it is, {then} in 17 s",
         ]
+
+    @pytest.mark.parametrize(("lease", "left"), [(0, 15.1), (0, 30.0), (1000, 600.0)])
+    def test_whose_runtime_is_heard_from_has_nothing_to_fear(self, lease, left):
+        process = replace(RUNNING, spec=replace(RUNNING.spec, lease=lease))
+        assert reasons(process, lease_left=left) == [RUNS]
 
     @pytest.mark.parametrize(
         ("reason", "said"), [("", ""), ("no need", ": no need"), ("a; b", ": a; b")]

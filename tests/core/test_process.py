@@ -39,6 +39,11 @@ def test_a_text_that_reads_as_json_stays_a_text(text):
     assert decode_argument(encode_argument(text)) == text
 
 
+@pytest.mark.parametrize("text", [r'"\ud800"', r'["\uDC00"]', r'{"\udfff": 1}'])
+def test_half_of_a_surrogate_pair_is_no_json_but_text(text):
+    assert decode_argument(text) == text == encode_argument(text)
+
+
 @pytest.mark.parametrize("text", ["", "hello", "ls -l", "[", "{", "01", "nul", "\u2028"])
 def test_plain_text_travels_as_it_is(text):
     assert encode_argument(text) == text

@@ -199,3 +199,32 @@ def test_what_is_missing_is_named():
 def test_any_json_is_an_error_reply_or_malformed(value):
     with contextlib.suppress(Malformed):
         decode(encode(value), FailureMessage)
+
+
+HALVES = [b'"\\ud800"', b'"a\\ud800b"', b'"\\uDC00"', b'"\\ud800\\ud800"', b'"\\udc00\\ud800"']
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("raw", [b'{"func": %s}', b'{"env": {%s: ""}}', b'{"args": ["", %s]}'])
+def test_half_of_a_surrogate_pair_is_no_json(raw, half):
+    for whole in (raw % half, raw % half + b" "):
+        with pytest.raises(Malformed):
+            decode(whole, ProcessSpec)
+        with pytest.raises(Malformed):
+            decode(whole, dict[str, Any])
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        (ProcessSpec(func="a\ud800"), "func"),
+        (ProcessSpec(args=["", "\udc00"]), "args[1]"),
+        (ProcessSpec(env={"\ud800": ""}), "env"),
+        (ProcessSpec(conditions=Conditions(runtime_type="\ud800")), "conditions.runtimetype"),
+    ],
+)
+def test_text_that_is_no_utf8_is_refused_by_its_path(spec, path):
+    with pytest.raises(Malformed) as refusal:
+        encode(spec)
+    assert refusal.value.field == path
+    assert str(refusal.value) == f"{path}: expected text that UTF-8 can write"

@@ -61,10 +61,22 @@ async def test_half_a_certificate_is_one_clear_line(settings):
         await Server(replace(settings, tls_cert="cert.pem")).__aenter__()
 
 
-async def test_a_certificate_that_is_not_there_is_one_clear_line(settings, tmp_path):
-    files = {"tls_cert": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem")}
-    with pytest.raises(Misconfigured):
-        await Server(replace(settings, **files)).__aenter__()
+async def test_a_certificate_that_is_none_is_named_before_anything_is_started(settings, tmp_path):
+    data, cert, key = tmp_path / "data", tmp_path / "cert.pem", tmp_path / "key.pem"
+    files = {"tls_cert": str(cert), "tls_key": str(key)}
+    whole = replace(settings, database_url="", data_dir=str(data), **files)
+
+    async def refusal() -> str:
+        with pytest.raises(Misconfigured) as refused:
+            await Server(whole).__aenter__()
+        assert not data.exists()
+        return str(refused.value)
+
+    assert await refusal() == f"--tls-cert {cert}: No such file or directory"
+    cert.write_text("nothing of use")
+    assert await refusal() == f"--tls-key {key}: No such file or directory"
+    key.write_text("nor this")
+    assert "expected a certificate and its key in PEM" in await refusal()
 
 
 async def test_a_database_that_is_not_there_is_unavailable(settings, tmp_path):

@@ -222,23 +222,28 @@ class TestRunning:
     @pytest.mark.parametrize(
         ("retries", "then"), [(0, "no retry is left: it fails"), (1, "next retry")]
     )
-    async def test_when_its_lease_ends_and_what_then(self, member, why, retries, then):
+    async def test_when_its_lease_ends_and_what_then(self, member, why, sql, retries, then):
         await submit(member, lease=1000, max_retries=retries)
         process = await take(member)
-        runs, unless = await why(process.process_id)
-        assert runs == f"runtime {member.key.id} is running it, attempt 1"
-        sentence, _, seconds = unless.removesuffix(" s").rpartition(" ")
-        assert sentence == f"unless the runtime is heard from, {then} in"
-        assert 900 < int(seconds) <= 1000
+        runs = f"runtime {member.key.id} is running it, attempt 1"
+        assert await why(process.process_id) == [runs]
+        await sql.execute("UPDATE processes SET leased_until = now() + interval '400 seconds'")
+        first, silent = await why(process.process_id)
+        assert first == runs
+        sentence, _, seconds = silent.removesuffix(" s").rpartition(" ")
+        assert sentence.startswith("it has not been heard from for 6")
+        assert sentence.endswith(f" s; unless it is, {then} in")
+        assert 300 < int(seconds) <= 400
 
-    async def test_after_the_last_retry_none_is_left(self, member, why, lose):
+    async def test_after_the_last_retry_none_is_left(self, member, why, sql, lose):
         await submit(member, max_retries=1)
         await take(member)
         await lose()
         process = await take(member)
-        runs, unless = await why(process.process_id)
+        await sql.execute("UPDATE processes SET leased_until = now() + interval '9 seconds'")
+        runs, silent = await why(process.process_id)
         assert runs.endswith("attempt 2")
-        assert "no retry is left" in unless
+        assert "no retry is left" in silent
 
     async def test_without_a_lease_there_is_no_end_to_wait_for(self, member, why):
         await submit(member)

@@ -12,7 +12,7 @@ from colonies.core.explanation import MOST_AHEAD, Explanation, Standing, explain
 from colonies.core.history import Event, PastAttempt, events_of
 from colonies.core.process import AttemptEnd, Held, Process, ProcessSpec, State, new_id
 from colonies.core.runtime import Runtime
-from colonies.core.wire import Int32
+from colonies.core.wire import LAST_TIME, ZERO_TIME, Beginning, Int32, Time
 from colonies.server import assignment, closing, lifecycle, workflow
 from colonies.server.call import Call
 from colonies.server.intent import Seen
@@ -30,6 +30,7 @@ from colonies.server.rules import (
     refuse_assignee,
 )
 
+MAX_SKIPPED = 1_000_000
 MAX_COUNT = 100
 """Processes that one list gives at most."""
 
@@ -40,6 +41,7 @@ MAX_TOGETHER = 1000
 """Processes that one message may be about."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+Skip = Annotated[int, msgspec.Meta(ge=0, le=MAX_SKIPPED)]
 
 
 class SubmitProcessSpec(Request):
@@ -146,16 +148,27 @@ async def get_process_hist(call: Call, msg: GetProcessHist, _: None) -> list[Pro
 
 
 class GetProcesses(Request):
-    """Which processes: by state, at most ``count``."""
+    """Which processes, at most ``count``: of a state, or of any if ids have a ``beginning``.
+
+    A list goes on from a time, by which those of the state are sorted, after so many that had it.
+    """
 
     colony_id: str
     count: Count = 0
     state: State = State.WAITING
+    from_time: Time = ZERO_TIME
+    skip: Skip = 0
+    beginning: Beginning = ""
 
 
 @rpc("getprocessesmsg", rule=member_or_owner("colony_id"))
 async def get_processes(call: Call, msg: GetProcesses, _: None) -> list[Process]:
     """List processes: waiting and running ones oldest first, ended ones newest first."""
+    of_colony = {"colony_id": msg.colony_id, "count": msg.count}
+    if msg.beginning:
+        beginning = {**of_colony, "beginning": msg.beginning}
+        return await call.db.fetch_within(Process, "list_processes_beginning", **beginning)
+    is_backwards = msg.state.is_final and msg.from_time == ZERO_TIME
     return await call.db.fetch_within(
         Process,
         {
@@ -165,8 +178,9 @@ async def get_processes(call: Call, msg: GetProcesses, _: None) -> list[Process]
             State.FAILED: "list_failed_processes",
             State.CANCELLED: "list_cancelled_processes",
         }[msg.state],
-        colony_id=msg.colony_id,
-        count=msg.count,
+        **of_colony,
+        from_time=LAST_TIME if is_backwards else msg.from_time,
+        skip=msg.skip,
     )
 
 

@@ -12,6 +12,7 @@ from colonies.core.errors import Conflict, Malformed
 from colonies.core.process import Process, ProcessSpec, State
 from colonies.core.process_graph import Member, ProcessGraph, drawn
 from colonies.core.runtime import Runtime
+from colonies.core.wire import LAST_TIME, ZERO_TIME, Beginning, Time
 from colonies.core.workflow import Edit, WorkflowSpec, check, child_spec
 from colonies.server import workflow
 from colonies.server.call import Call
@@ -30,6 +31,7 @@ from colonies.server.rules import (
     refuse_assignee,
 )
 
+MAX_SKIPPED = 1_000_000
 MAX_COUNT = 100
 """Graphs that one list gives at most."""
 
@@ -37,6 +39,7 @@ MOST_LISTED_IDS = 10_000
 """Ids of processes that one list of graphs gives at most."""
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+Skip = Annotated[int, msgspec.Meta(ge=0, le=MAX_SKIPPED)]
 
 
 class SubmitWorkflowSpec(Request):
@@ -181,23 +184,34 @@ async def get_process_graph(call: Call, _msg: GetProcessGraph, graph: ProcessGra
 
 
 class GetProcessGraphs(Request):
-    """Which graphs: by state, at most ``count``."""
+    """Which graphs, at most ``count``: of a state, or of any if ids have a ``beginning``.
+
+    A list goes on from a time of submission, after so many that had it.
+    """
 
     colony_id: str
     count: Count = 0
     state: State = State.WAITING
+    from_time: Time = ZERO_TIME
+    skip: Skip = 0
+    beginning: Beginning = ""
 
 
 @rpc("getprocessgraphsmsg", rule=member_or_owner("colony_id"))
 async def get_process_graphs(call: Call, msg: GetProcessGraphs, _: None) -> list[ProcessGraph]:
     """List graphs, those submitted last first; with process ids as long as these are few."""
+    of_colony = {"colony_id": msg.colony_id, "count": msg.count}
+    if msg.beginning:
+        beginning = {**of_colony, "beginning": msg.beginning}
+        return await call.db.fetch_all(ProcessGraph, "list_process_graphs_beginning", **beginning)
     return await call.db.fetch_all(
         ProcessGraph,
         "list_process_graphs",
-        colony_id=msg.colony_id,
+        **of_colony,
         state=msg.state,
-        count=msg.count,
         most_ids=MOST_LISTED_IDS,
+        from_time=LAST_TIME if msg.from_time == ZERO_TIME else msg.from_time,
+        skip=msg.skip,
     )
 
 

@@ -736,24 +736,40 @@ SELECT count(*) FROM (
 ) AS waiting;
 
 -- name: list_waiting_processes
-SELECT {process} FROM processes WHERE colony_id = :colony_id AND (state = 0) IS TRUE
-ORDER BY submission_time LIMIT :count;
+SELECT {process} FROM processes
+WHERE colony_id = :colony_id AND (state = 0) IS TRUE
+  AND submission_time >= :from_time::timestamptz
+ORDER BY submission_time OFFSET :skip LIMIT :count;
 
 -- name: list_running_processes
-SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 1
-ORDER BY start_time LIMIT :count;
+SELECT {process} FROM processes
+WHERE colony_id = :colony_id AND state = 1
+  AND start_time >= :from_time::timestamptz
+ORDER BY start_time OFFSET :skip LIMIT :count;
 
 -- name: list_successful_processes
-SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 2
-ORDER BY end_time DESC LIMIT :count;
+SELECT {process} FROM processes
+WHERE colony_id = :colony_id AND state = 2
+  AND end_time <= :from_time::timestamptz
+ORDER BY end_time DESC OFFSET :skip LIMIT :count;
 
 -- name: list_failed_processes
-SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 3
-ORDER BY end_time DESC LIMIT :count;
+SELECT {process} FROM processes
+WHERE colony_id = :colony_id AND state = 3
+  AND end_time <= :from_time::timestamptz
+ORDER BY end_time DESC OFFSET :skip LIMIT :count;
 
 -- name: list_cancelled_processes
-SELECT {process} FROM processes WHERE colony_id = :colony_id AND state = 4
-ORDER BY end_time DESC LIMIT :count;
+SELECT {process} FROM processes
+WHERE colony_id = :colony_id AND state = 4
+  AND end_time <= :from_time::timestamptz
+ORDER BY end_time DESC OFFSET :skip LIMIT :count;
+
+-- name: list_processes_beginning
+-- In any state, those whose ids begin so; no character of an id is as great as a g.
+SELECT {process} FROM processes
+WHERE colony_id = :colony_id AND process_id >= :beginning AND process_id < :beginning || 'g'
+ORDER BY process_id LIMIT :count;
 
 -- name: list_process_history
 -- Submitted in the last :seconds, oldest first; of one runtime unless :runtime_id is empty.

@@ -61,10 +61,23 @@ SELECT process_graph_id, colony_id, state, submission_time, start_time, end_time
            WHERE processes.process_graph_id <> ''
              AND processes.process_graph_id = last.process_graph_id
            ORDER BY submission_time) END AS process_ids
-FROM (SELECT *, sum(members) OVER (ORDER BY submission_time DESC, process_graph_id) AS ids_so_far
-      FROM (SELECT * FROM process_graphs WHERE colony_id = :colony_id AND state = :state::integer
-            ORDER BY submission_time DESC LIMIT :count::bigint) AS latest) AS last
+FROM (SELECT *,
+             sum(members) OVER (ORDER BY submission_time DESC, process_graph_id) AS ids_so_far
+      FROM (SELECT * FROM process_graphs
+            WHERE colony_id = :colony_id AND state = :state::integer
+              AND submission_time <= :from_time::timestamptz
+            ORDER BY submission_time DESC OFFSET :skip::bigint LIMIT :count::bigint) AS latest
+     ) AS last
 ORDER BY submission_time DESC, process_graph_id;
+
+-- name: list_process_graphs_beginning
+-- In any state, those whose ids begin so, without the ids of their processes.
+SELECT process_graph_id, colony_id, state, submission_time, start_time, end_time, on_failure,
+       members, successful, failed, cancelled
+FROM process_graphs
+WHERE process_graph_id >= :beginning AND process_graph_id < :beginning || 'g'
+  AND colony_id = :colony_id
+ORDER BY process_graph_id LIMIT :count;
 
 -- name: list_members
 -- The processes of a graph as a picture shows them, in the order in which they were submitted.

@@ -117,6 +117,42 @@ async def test_lists_have_a_count_of_0_to_100(member):
         assert refusal.value.field == "count"
 
 
+@pytest.mark.parametrize("state", State)
+async def test_a_list_goes_on_after_any_of_it(member, sql, state):
+    ids = {await submit(member) for _ in range(7)}
+    await sql.execute(
+        """UPDATE processes SET state = $1::integer, submission_time = now(), start_time = now(),
+           end_time = CASE WHEN $1::integer >= 2 THEN now() END""",
+        state,
+    )
+    await sql.execute(
+        """UPDATE processes SET submission_time = submission_time - interval '1 second',
+           start_time = start_time - interval '1 s', end_time = end_time - interval '1 s'
+           WHERE process_id = ANY ($1)""",
+        sorted(ids)[3:],
+    )
+    listed = []
+    while page := await member.get_processes(state, count=2, after=listed):
+        listed += page
+    whole = [one.process_id for one in listed]
+    assert (len(whole), set(whole)) == (7, ids)
+    assert whole == [one.process_id for one in await member.get_processes(state)]
+
+
+async def test_a_process_is_found_by_the_beginning_of_its_id(member):
+    ids = [await submit(member) for _ in range(3)]
+    await take(member)
+    for process_id in ids:
+        for beginning in (process_id[:8], process_id):
+            found = await member.get_processes(beginning=beginning)
+            assert [one.process_id for one in found] == [process_id]
+    assert await member.get_processes(beginning="0" * 64) == []
+    for beginning in ("abc", "ABCD", "abcd%", "g000", "a" * 65, "abcd\n"):
+        with pytest.raises(Malformed) as refusal:
+            await member.get_processes(beginning=beginning)
+        assert refusal.value.field == "beginning"
+
+
 async def test_a_state_that_is_none_cannot_be_listed(member):
     for state in (-1, 5):
         with pytest.raises(Malformed) as refusal:

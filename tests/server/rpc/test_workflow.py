@@ -109,3 +109,19 @@ async def test_graphs_are_listed_by_state_the_last_first(member, colony):
     for state in State:
         if state is not State.WAITING:
             assert await member.get_process_graphs(state=state) == []
+
+
+async def test_a_list_of_graphs_goes_on_and_one_is_found_by_its_beginning(member, colony, sql):
+    ids = [
+        (await member.submit_workflow_spec(workflow(colony, a=""))).process_graph_id
+        for _ in range(5)
+    ]
+    await sql.execute("UPDATE process_graphs SET submission_time = now()")
+    listed = []
+    while page := await member.get_process_graphs(count=2, after=listed):
+        listed += page
+    assert sorted(one.process_graph_id for one in listed) == sorted(ids)
+    found = await member.get_process_graphs(beginning=ids[0][:8])
+    assert [one.process_graph_id for one in found] == ids[:1]
+    with pytest.raises(Malformed, match="beginning"):
+        await member.get_process_graphs(beginning="abc")
