@@ -269,12 +269,12 @@ def encode_argument(value: Any) -> str:
 def decode_argument(text: str) -> Any:
     """Read an argument or output: JSON if it is JSON, else the text itself.
 
-    As on the wire, half of a surrogate pair is no JSON.
+    As on the wire, half of a surrogate pair is no JSON, unless it stands for a byte (PEP 383).
     """
     try:
         value = json.loads(text)
         if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False).encode(errors="surrogateescape")
     except (ValueError, RecursionError):
         return text
     return value

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import msgspec
 import pytest
@@ -42,6 +43,10 @@ def test_a_text_that_reads_as_json_stays_a_text(text):
 @pytest.mark.parametrize("text", [r'"\ud800"', r'["\uDC00"]', r'{"\udfff": 1}'])
 def test_half_of_a_surrogate_pair_is_no_json_but_text(text):
     assert decode_argument(text) == text == encode_argument(text)
+
+
+def test_one_that_stands_for_a_byte_is_that():
+    assert decode_argument(r'"a\udcff"') == os.fsdecode(b"a\xff")
 
 
 @pytest.mark.parametrize("text", ["", "hello", "ls -l", "[", "{", "01", "nul", "\u2028"])

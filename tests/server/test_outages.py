@@ -7,6 +7,7 @@ import pytest
 
 from colonies.core.errors import AlreadyExists, Conflict, Malformed, Unavailable
 from colonies.core.process import Process
+from colonies.core.wire import ZERO_TIME
 from colonies.server.app import Server
 from colonies.server.db import Database
 from colonies.server.outages import PROBE_PERIOD, Health, outage_of, translated
@@ -172,7 +173,7 @@ async def test_a_database_that_is_read_only_for_a_while(server: Server, people, 
 async def test_a_list_that_is_given_up_leaves_no_connection_behind(database_url, sql):
     hasty = Database(database_url, connections=1, timeout=0.5)
     await hasty.open()
-    wanted = {"colony_id": "x", "count": 1}
+    wanted = {"colony_id": "x", "count": 1, "from_time": ZERO_TIME, "skip": 0}
     try:
         async with sql.transaction():
             await sql.execute("LOCK TABLE processes")
