@@ -12,8 +12,8 @@ from tests.faults.writers import open_submitters
 
 RUNTIMES = 40
 SUBMITTERS = 8
-CYCLES = 40 * TIMES
-PROCESSES = 10_000 * TIMES
+CYCLES = 20 * TIMES
+PROCESSES = 5_000 * TIMES
 BACKLOG = 400
 LEASE = 5
 
