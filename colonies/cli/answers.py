@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from colonies.cli.status import Status
-from colonies.complaints import printable as printable  # noqa: PLC0414 - it is said here too
+from colonies.complaints import printable
 from colonies.core.attribute import Attribute
 from colonies.core.errors import AlreadyExists
 from colonies.core.function import Argument

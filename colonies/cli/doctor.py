@@ -13,11 +13,12 @@ import click
 import msgspec
 
 from colonies import settings as all_settings
-from colonies.cli import answers, output
+from colonies.cli import output
 from colonies.cli.answers import Answer
 from colonies.cli.command import Command, Session
 from colonies.cli.session import Role
 from colonies.cli.status import Status, status_of
+from colonies.complaints import printable
 from colonies.core.errors import ColoniesError, ConnectionLost, Forbidden, Misconfigured, NotFound
 from colonies.core.runtime import Approval
 from colonies.core.wire import Wire
@@ -76,7 +77,7 @@ def _lines(checks: list[Check]) -> Iterator[str]:
 
 
 def _ok(name: str, found: str) -> _Found:
-    return _Found(Check(check=name, verdict="ok", found=answers.printable(found)))
+    return _Found(Check(check=name, verdict="ok", found=printable(found)))
 
 
 def _skipped(name: str, found: str) -> _Found:
@@ -86,7 +87,7 @@ def _skipped(name: str, found: str) -> _Found:
 def _amiss(
     name: str, found: str, advice: str, *, verdict: Verdict = "problem", status: Status
 ) -> _Found:
-    check = Check(check=name, verdict=verdict, found=answers.printable(found), advice=advice)
+    check = Check(check=name, verdict=verdict, found=printable(found), advice=advice)
     return _Found(check, status)
 
 

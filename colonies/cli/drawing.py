@@ -32,7 +32,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table as Grid
 from rich.text import Text
 
-from colonies.cli.answers import COLOURS, GAP, SHORT_ID, Table, printable, text_of
+from colonies.cli.answers import COLOURS, GAP, SHORT_ID, Table, text_of
+from colonies.complaints import printable
 from colonies.core.wire import ZERO_TIME
 
 LONG_AGO = 90 * 86_400

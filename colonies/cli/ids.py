@@ -13,8 +13,8 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from colonies.cli.answers import printable
 from colonies.cli.session import GIVEN, Session
+from colonies.complaints import printable
 from colonies.core.errors import ColoniesError, Forbidden, Malformed, Misconfigured, NotFound
 from colonies.core.process import ANYBODY, State
 from colonies.core.wire import is_id

@@ -22,7 +22,6 @@ import msgspec
 
 from colonies.cli.answers import COLOURS, Answer, plain
 from colonies.cli.status import Status
-from colonies.complaints import complain as complain  # noqa: PLC0414 - it is said here too
 from colonies.complaints import has_colours, is_terminal, printable
 from colonies.core import wire
 from colonies.core.errors import Misconfigured

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from colonies import complaints
 from colonies.cli import answers, output, submitting
 from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Renamed, Session
@@ -358,7 +359,7 @@ async def _each(
         try:
             done.append(await work(item))
         except (Conflict, NotFound, TimedOut) as error:
-            output.complain(error)
+            complaints.complain(error)
             status = status or status_of(error)
     return done, status
 

@@ -16,6 +16,7 @@ from colonies.cli.answers import Answer
 from colonies.cli.command import Renamed, Session
 from colonies.cli.status import Status
 from colonies.cli.waiting import Patience, ended, wait_for_all, wait_for_end
+from colonies.complaints import printable
 from colonies.core import wire
 from colonies.core.envelope import too_large
 from colonies.core.errors import ColoniesError
@@ -192,7 +193,7 @@ def _ended(processes: list[Process], patience: Patience) -> Answer[list[Process]
     output.note(f"{len(processes)} processes in {patience.spent:.1f} s: {how}")
     failures = [process for process in processes if process.state is not State.SUCCESS]
     complaints = [
-        f"process <{process.process_id}>: {answers.printable('; '.join(ended(process).complaints))}"
+        f"process <{process.process_id}>: {printable('; '.join(ended(process).complaints))}"
         for process in failures[:MOST_FAILURES]
     ]
     if more := failures[MOST_FAILURES:]:

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from colonies.cli import output
-from colonies.cli.answers import Answer, printable
+from colonies.cli.answers import Answer
 from colonies.cli.log import follow_progress
 from colonies.cli.status import Status
+from colonies.complaints import printable
 from colonies.core.errors import ColoniesError, DeadlineExceeded, TimedOut
 from colonies.core.explanation import Explanation
 from colonies.core.log import Progress

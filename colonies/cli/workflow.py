@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from colonies.cli import answers, output
-from colonies.cli.answers import Answer, printable
+from colonies.cli.answers import Answer
 from colonies.cli.command import Noun, Renamed, Session
 from colonies.cli.ids import Id, workflows
 from colonies.cli.paging import paged
@@ -20,6 +20,7 @@ from colonies.cli.spec import read_workflow
 from colonies.cli.status import Status
 from colonies.cli.submitting import TIMEOUT_HELP, check_size, check_wait
 from colonies.cli.waiting import REASONS_TIMEOUT, Patience, meanwhile, standing
+from colonies.complaints import printable
 from colonies.core.errors import DeadlineExceeded, TimedOut
 from colonies.core.process import State, encode_argument
 from colonies.core.process_graph import ProcessGraph

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,7 +20,7 @@ import structlog
 from colonies.core.errors import Misconfigured
 from runtimes.shell.cgroup import Cgroup, Cgroups, NotDelegated, limits_of, own_group
 from runtimes.shell.place import Place
-from runtimes.shell.steps import PROBE_PATIENCE, Steps
+from runtimes.shell.steps import Steps, why_not
 
 logger = structlog.get_logger()
 
@@ -121,19 +120,8 @@ class Sandbox:
     def _try_bwrap(self, path: str, place: Place) -> str:
         """Say why it does not work, if it does not."""
         with tempfile.TemporaryDirectory() as folder:
-            argv = [*_bwrap_argv(path, place, folder), *self._steps.relent("true", {}), "true"]
-            try:
-                tried = subprocess.run(  # noqa: S603 - words of ours
-                    argv,
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    check=False,
-                    timeout=PROBE_PATIENCE,
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                return str(error)
-        said = tried.stderr.decode(errors="replace").strip()
-        return (said[-300:] or f"exit code {tried.returncode}") if tried.returncode else ""
+            bwrap = _bwrap_argv(path, place, folder)
+            return why_not([*bwrap, *self._steps.relent("true", {}), "true"])
 
     def _find_groups(self) -> Cgroups | None:
         try:

@@ -23,6 +23,22 @@ PROBE_PATIENCE = 10
 """Seconds that a protection may take to show that it works."""
 
 
+def why_not(argv: list[str]) -> str:
+    """Say why a command does not succeed, if it does not; this blocks for a moment."""
+    try:
+        tried = subprocess.run(  # noqa: S603 - words of ours
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=PROBE_PATIENCE,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    said = tried.stderr.decode(errors="replace").strip()
+    return (said[-300:] or f"exit code {tried.returncode}") if tried.returncode else ""
+
+
 class Steps:
     """What is needed before a command, with the programs that are here."""
 
@@ -34,17 +50,7 @@ class Steps:
     def _try(self) -> bool:
         limited = self._limit({"RLIMIT_CORE": 0})
         argv = [*limited, *self._signal("ignore"), *self._signal("default"), "true"]
-        try:
-            tried = subprocess.run(  # noqa: S603 - words of ours
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                timeout=PROBE_PATIENCE,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-        return tried.returncode == 0
+        return not why_not(argv)
 
     def _limit(self, limits: Mapping[str, int]) -> list[str]:
         names = {name: name.removeprefix("RLIMIT_").lower() for name in limits}

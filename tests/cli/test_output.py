@@ -2,6 +2,7 @@
 
 import pytest
 
+from colonies import complaints
 from colonies.cli import answers, output
 from colonies.cli.status import Status
 from colonies.core.colony import Colony
@@ -28,7 +29,7 @@ def test_no_answer_is_silence(capsys):
 def test_an_error_is_one_line_with_its_notes(capsys):
     error = Forbidden("not\nyou")
     error.add_note("signed as somebody")
-    output.complain(error)
+    complaints.complain(error)
     assert capsys.readouterr() == ("", "error: not\\nyou; signed as somebody\n")
 
 
